@@ -1,0 +1,5 @@
+//! retainit's engine. It knows no Python and no concrete backend.
+
+mod error;
+
+pub use error::{Error, ErrorKind, Result};

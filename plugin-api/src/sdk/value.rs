@@ -1,0 +1,132 @@
+//! An owned reference to bytes or to a host object.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use super::call::Call;
+use crate::abi::value as raw;
+
+/// One reference to reference-counted bytes, or to an opaque object of the host; dropped with it.
+///
+/// Drop values outside locks: the owner's release function runs then.
+#[repr(transparent)]
+pub struct Value(raw::Value);
+
+// SAFETY: the contract of `RefTable` lets references be released from any thread; bytes are immutable.
+unsafe impl Send for Value {}
+// SAFETY: as above; sharing gives access to immutable bytes and to `retain`, which needs a `Call`
+// for objects.
+unsafe impl Sync for Value {}
+
+impl Value {
+    /// Bytes that this plugin owns.
+    pub fn from_vec(bytes: Vec<u8>) -> Self {
+        Self::from_owner(Arc::new(bytes))
+    }
+
+    /// Bytes kept alive by any shared owner: a memory map, a network buffer.
+    pub fn from_owner<O: AsRef<[u8]> + Send + Sync + 'static>(owner: Arc<O>) -> Self {
+        let bytes = (*owner).as_ref();
+        let (ptr, len) = (bytes.as_ptr(), bytes.len() as u64);
+        Value(raw::Value {
+            ptr,
+            len,
+            owner: Arc::into_raw(owner).cast_mut().cast(),
+            table: &Owned::<O>::TABLE,
+            kind: raw::BYTES,
+            reserved: 0,
+        })
+    }
+
+    /// Takes over a raw value's reference.
+    ///
+    /// # Safety
+    /// The caller must own one reference to `value` and give it up.
+    pub const unsafe fn from_raw(value: raw::Value) -> Self {
+        Value(value)
+    }
+
+    /// Gives the reference away.
+    pub fn into_raw(self) -> raw::Value {
+        let value = self.0;
+        std::mem::forget(self);
+        value
+    }
+
+    /// The raw value, still owned by `self`.
+    pub const fn as_raw(&self) -> &raw::Value {
+        &self.0
+    }
+
+    /// The bytes, or `None` for an object.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        if self.0.kind != raw::BYTES {
+            return None;
+        }
+        // SAFETY: bytes of a held value are valid and immutable.
+        Some(unsafe { raw::Slice { ptr: self.0.ptr, len: self.0.len as usize }.as_bytes() })
+    }
+
+    /// Whether this is an object of the host.
+    pub fn is_object(&self) -> bool {
+        self.0.kind == raw::OBJECT
+    }
+
+    /// Length of bytes, weight of an object; bytes either way.
+    pub fn weight(&self) -> u64 {
+        self.0.len
+    }
+
+    /// A second reference. `call` shows that the host is calling on this thread, where alone
+    /// references to objects may be added.
+    #[inline]
+    pub fn share(&self, _call: &Call<'_>) -> Self {
+        // SAFETY: `self` holds the value, and the host is calling on this thread.
+        unsafe { self.0.retain() };
+        Value(self.0)
+    }
+
+    /// A second reference to bytes; `None` for objects, which need [`Value::share`].
+    pub fn share_bytes(&self) -> Option<Self> {
+        if self.0.kind != raw::BYTES {
+            return None;
+        }
+        // SAFETY: `self` holds the value; bytes may be retained on any thread.
+        unsafe { self.0.retain() };
+        Some(Value(self.0))
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        // SAFETY: `self` owns the reference.
+        unsafe { self.0.release() }
+    }
+}
+
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = if self.is_object() { "object" } else { "bytes" };
+        write!(f, "Value({kind}, {} B)", self.weight())
+    }
+}
+
+/// The reference table of values owned by an `Arc<O>`.
+struct Owned<O>(std::marker::PhantomData<O>);
+
+impl<O: Send + Sync + 'static> Owned<O> {
+    const TABLE: raw::RefTable = raw::RefTable { retain: Self::retain, release: Self::release };
+
+    unsafe extern "C" fn retain(owner: *mut c_void) {
+        // SAFETY: `owner` came from `Arc::into_raw`, and the caller holds a reference.
+        unsafe { Arc::increment_strong_count(owner.cast_const().cast::<O>()) }
+    }
+
+    unsafe extern "C" fn release(owner: *mut c_void) {
+        // An owner's `Drop` is plugin code: a panic in it must not leave this function.
+        let _ = std::panic::catch_unwind(|| {
+            // SAFETY: as above; the caller gives its reference up.
+            unsafe { Arc::decrement_strong_count(owner.cast_const().cast::<O>()) }
+        });
+    }
+}
