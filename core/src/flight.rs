@@ -1,0 +1,476 @@
+//! Single-flight: one load at a time for each key of a process, and the fence between loads and
+//! invalidations.
+//!
+//! A load registers a [`Flight`] before its first read. Whoever else wants the key joins it, from a
+//! thread ([`Flight::wait`]) or from an event loop ([`Flight::subscribe`]). An invalidation takes
+//! matching flights out of the table and fences them: their value still goes to those who joined
+//! before, and into no tier; whoever comes later starts afresh.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+/// Called once when the flight has landed, on the thread that landed it, without locks.
+pub type Landed = Box<dyn FnOnce() + Send>;
+
+/// How a flight ended.
+#[derive(Debug)]
+pub enum Landing<T> {
+    /// With something that everybody who joined gets.
+    Shared(Arc<T>),
+    /// With nothing: those who joined start again, and one of them leads.
+    Abandoned,
+}
+
+impl<T> Clone for Landing<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Landing::Shared(value) => Landing::Shared(value.clone()),
+            Landing::Abandoned => Landing::Abandoned,
+        }
+    }
+}
+
+/// One load under way.
+pub struct Flight<T> {
+    key: Box<[u8]>,
+    fenced: AtomicBool,
+    /// Held while the value is written into tiers; fencing takes it, so that a fence that was set
+    /// is never overtaken by a write that had begun.
+    gate: Mutex<()>,
+    state: Mutex<State<T>>,
+    landed: Condvar,
+}
+
+struct State<T> {
+    landing: Option<Landing<T>>,
+    subscribers: Vec<Landed>,
+    /// Flights that the code under this one waits for; several when it waits from several tasks.
+    awaits: Vec<Arc<Flight<T>>>,
+}
+
+impl<T> Flight<T> {
+    fn new(key: &[u8], fenced: bool) -> Arc<Self> {
+        Arc::new(Flight {
+            key: key.into(),
+            fenced: AtomicBool::new(fenced),
+            gate: Mutex::new(()),
+            state: Mutex::new(State { landing: None, subscribers: Vec::new(), awaits: Vec::new() }),
+            landed: Condvar::new(),
+        })
+    }
+
+    /// The key it loads.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// Whether an invalidation forbids it to write.
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
+    }
+
+    /// Runs `write` unless the flight is fenced; a fence waits until it has returned. `None` if fenced.
+    pub fn write<R>(&self, write: impl FnOnce() -> R) -> Option<R> {
+        let _gate = self.gate.lock();
+        (!self.is_fenced()).then(write)
+    }
+
+    fn fence(&self) {
+        let _gate = self.gate.lock();
+        self.fenced.store(true, Ordering::Release);
+    }
+
+    /// How it ended, if it has.
+    pub fn landing(&self) -> Option<Landing<T>> {
+        self.state.lock().landing.clone()
+    }
+
+    /// Blocks until it has landed, at most `timeout`.
+    pub fn wait(&self, timeout: Duration) -> Option<Landing<T>> {
+        let mut state = self.state.lock();
+        if state.landing.is_none() {
+            self.landed.wait_for(&mut state, timeout);
+        }
+        state.landing.clone()
+    }
+
+    /// Calls `landed` once it has landed; at once if it already has.
+    pub fn subscribe(&self, landed: Landed) {
+        let mut state = self.state.lock();
+        if state.landing.is_none() {
+            state.subscribers.push(landed);
+            return;
+        }
+        drop(state);
+        landed();
+    }
+
+    fn land(&self, landing: Landing<T>) {
+        let mut state = self.state.lock();
+        if state.landing.is_some() {
+            return;
+        }
+        state.landing = Some(landing);
+        let subscribers = std::mem::take(&mut state.subscribers);
+        drop(state);
+        self.landed.notify_all();
+        for subscriber in subscribers {
+            subscriber();
+        }
+    }
+}
+
+/// What a caller is to do about a key.
+pub enum Begin<T> {
+    /// Load it.
+    Lead(Lead<T>),
+    /// Somebody does: wait.
+    Join(Arc<Flight<T>>),
+}
+
+/// The duty to land a flight. Dropping it abandons the flight, so that no way of leaving leaves a
+/// waiter stuck.
+pub struct Lead<T> {
+    flights: Arc<Flights<T>>,
+    flight: Arc<Flight<T>>,
+}
+
+impl<T> Lead<T> {
+    /// The flight.
+    pub fn flight(&self) -> &Arc<Flight<T>> {
+        &self.flight
+    }
+
+    /// Lands with a value for everybody who joined.
+    pub fn share(self, value: Arc<T>) {
+        self.flights.remove(&self.flight);
+        self.flight.land(Landing::Shared(value));
+    }
+}
+
+impl<T> Drop for Lead<T> {
+    fn drop(&mut self) {
+        self.flights.remove(&self.flight);
+        self.flight.land(Landing::Abandoned);
+    }
+}
+
+/// What an invalidation is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// One key.
+    Key(Vec<u8>),
+    /// All keys that start so; empty: everything.
+    Prefix(Vec<u8>),
+}
+
+impl Scope {
+    fn covers(&self, key: &[u8]) -> bool {
+        match self {
+            Scope::Key(exact) => exact == key,
+            Scope::Prefix(prefix) => key.starts_with(prefix),
+        }
+    }
+}
+
+const SHARDS: usize = 16;
+
+struct Shard<T> {
+    flights: HashMap<Box<[u8]>, Arc<Flight<T>>>,
+    /// Invalidations under way: flights that begin meanwhile may read what is about to go, so they
+    /// are born fenced.
+    invalidating: Vec<(u64, Scope)>,
+}
+
+/// All loads under way, by local key.
+pub struct Flights<T> {
+    shards: [Mutex<Shard<T>>; SHARDS],
+    hasher: std::hash::RandomState,
+    tickets: std::sync::atomic::AtomicU64,
+    /// Guards the check for cycles and the edges it walks.
+    waits: Mutex<()>,
+}
+
+impl<T> Default for Flights<T> {
+    fn default() -> Self {
+        Flights {
+            shards: std::array::from_fn(|_| {
+                Mutex::new(Shard { flights: HashMap::new(), invalidating: Vec::new() })
+            }),
+            hasher: std::hash::RandomState::new(),
+            tickets: std::sync::atomic::AtomicU64::new(0),
+            waits: Mutex::new(()),
+        }
+    }
+}
+
+impl<T> Flights<T> {
+    fn shard(&self, key: &[u8]) -> &Mutex<Shard<T>> {
+        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+
+    /// Starts a load of `key`, or joins the one under way.
+    pub fn begin(self: &Arc<Self>, key: &[u8]) -> Begin<T> {
+        let mut shard = self.shard(key).lock();
+        if let Some(flight) = shard.flights.get(key) {
+            return Begin::Join(flight.clone());
+        }
+        let fenced = shard.invalidating.iter().any(|(_, scope)| scope.covers(key));
+        let flight = Flight::new(key, fenced);
+        if !fenced {
+            // A fenced flight is not joined: its value may be older than its followers' calls.
+            shard.flights.insert(key.into(), flight.clone());
+        }
+        drop(shard);
+        Begin::Lead(Lead { flights: self.clone(), flight })
+    }
+
+    fn remove(&self, flight: &Arc<Flight<T>>) {
+        let mut shard = self.shard(&flight.key).lock();
+        if shard.flights.get(&flight.key).is_some_and(|found| Arc::ptr_eq(found, flight)) {
+            shard.flights.remove(&flight.key);
+        }
+    }
+
+    /// Fences loads that `scope` covers while `remove` takes the entries out of the tiers.
+    ///
+    /// May wait for writes in progress, so the caller must not hold what those writes need.
+    pub fn invalidate<R>(&self, scope: &Scope, remove: impl FnOnce() -> R) -> R {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let shards: Vec<&Mutex<Shard<T>>> = match scope {
+            Scope::Key(key) => vec![self.shard(key)],
+            Scope::Prefix(_) => self.shards.iter().collect(),
+        };
+        let mut fenced = Vec::new();
+        for shard in &shards {
+            let mut shard = shard.lock();
+            shard.invalidating.push((ticket, scope.clone()));
+            fenced.extend(shard.flights.extract_if(|key, _| scope.covers(key)).map(|(_, flight)| flight));
+        }
+        for flight in fenced {
+            flight.fence();
+        }
+        // The scope is withdrawn however `remove` ends.
+        let _withdraw = Withdraw { shards, ticket };
+        remove()
+    }
+
+    /// Declares that the code under `holding` (innermost last) is about to wait for `flight`.
+    /// `false` if that would close a circle: it must not wait then.
+    pub fn may_wait(&self, holding: &[Arc<Flight<T>>], flight: &Arc<Flight<T>>) -> bool {
+        let _waits = self.waits.lock();
+        let mut pending = vec![flight.clone()];
+        let mut seen: Vec<*const Flight<T>> = Vec::new();
+        while let Some(next) = pending.pop() {
+            if holding.iter().any(|held| Arc::ptr_eq(held, &next)) {
+                return false;
+            }
+            if !seen.contains(&Arc::as_ptr(&next)) {
+                seen.push(Arc::as_ptr(&next));
+                pending.extend(next.state.lock().awaits.iter().cloned());
+            }
+        }
+        for held in holding {
+            held.state.lock().awaits.push(flight.clone());
+        }
+        true
+    }
+
+    /// Takes back what [`Flights::may_wait`] declared.
+    pub fn waited(&self, holding: &[Arc<Flight<T>>], flight: &Arc<Flight<T>>) {
+        let _waits = self.waits.lock();
+        for held in holding {
+            let mut state = held.state.lock();
+            if let Some(at) = state.awaits.iter().position(|awaited| Arc::ptr_eq(awaited, flight)) {
+                state.awaits.swap_remove(at);
+            }
+        }
+    }
+
+    /// Number of loads under way.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().flights.len()).sum()
+    }
+
+    /// Whether no load is under way.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Before `fork`: takes all locks of the table and of its flights, so that the child finds them
+    /// free and whole. Waits for writes in progress, which need nothing of the caller.
+    pub fn fork_prepare(&self) {
+        std::mem::forget(self.waits.lock());
+        for shard in &self.shards {
+            let shard = shard.lock();
+            for flight in shard.flights.values() {
+                std::mem::forget(flight.gate.lock());
+                std::mem::forget(flight.state.lock());
+            }
+            std::mem::forget(shard);
+        }
+    }
+
+    /// After `fork`: frees the locks again. In the child the loads of the parent's other threads are
+    /// gone, so the table starts empty and the child runs its own.
+    ///
+    /// # Safety
+    /// Must follow [`Flights::fork_prepare`] on the same thread.
+    pub unsafe fn fork_done(&self, child: bool) {
+        for shard in &self.shards {
+            // SAFETY: taken by `fork_prepare` on this thread, as are the flights' locks.
+            let mut shard = unsafe { shard.make_guard_unchecked() };
+            for flight in shard.flights.values() {
+                // SAFETY: as above.
+                unsafe {
+                    drop(flight.state.make_guard_unchecked());
+                    drop(flight.gate.make_guard_unchecked());
+                }
+            }
+            if child {
+                // Their leaders run in the parent only; what they own is not the child's to drop.
+                std::mem::forget(std::mem::take(&mut shard.flights));
+                shard.invalidating.clear();
+            }
+        }
+        // SAFETY: as above.
+        drop(unsafe { self.waits.make_guard_unchecked() });
+    }
+}
+
+struct Withdraw<'a, T> {
+    shards: Vec<&'a Mutex<Shard<T>>>,
+    ticket: u64,
+}
+
+impl<T> Drop for Withdraw<'_, T> {
+    fn drop(&mut self) {
+        for shard in &self.shards {
+            shard.lock().invalidating.retain(|(ticket, _)| *ticket != self.ticket);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lead(flights: &Arc<Flights<u32>>, key: &[u8]) -> Lead<u32> {
+        match flights.begin(key) {
+            Begin::Lead(lead) => lead,
+            Begin::Join(_) => panic!("expected to lead"),
+        }
+    }
+
+    fn join(flights: &Arc<Flights<u32>>, key: &[u8]) -> Arc<Flight<u32>> {
+        match flights.begin(key) {
+            Begin::Lead(_) => panic!("expected to join"),
+            Begin::Join(flight) => flight,
+        }
+    }
+
+    #[test]
+    fn followers_share_what_the_leader_lands_with() {
+        let flights = Arc::new(Flights::default());
+        let leader = lead(&flights, b"k");
+        let follower = join(&flights, b"k");
+        let waiting = std::thread::spawn(move || loop {
+            if let Some(landing) = follower.wait(Duration::from_millis(10)) {
+                return landing;
+            }
+        });
+        leader.share(Arc::new(7));
+        assert!(matches!(waiting.join().unwrap(), Landing::Shared(value) if *value == 7));
+        assert!(flights.is_empty());
+    }
+
+    #[test]
+    fn an_abandoned_flight_frees_its_followers() {
+        let flights = Arc::new(Flights::<u32>::default());
+        let leader = lead(&flights, b"k");
+        let follower = join(&flights, b"k");
+        let called = Arc::new(AtomicBool::new(false));
+        let flag = called.clone();
+        follower.subscribe(Box::new(move || flag.store(true, Ordering::SeqCst)));
+        drop(leader);
+        assert!(called.load(Ordering::SeqCst));
+        assert!(matches!(follower.landing(), Some(Landing::Abandoned)));
+        drop(lead(&flights, b"k"));
+    }
+
+    #[test]
+    fn an_invalidated_load_writes_nothing_and_is_not_joined() {
+        let flights = Arc::new(Flights::<u32>::default());
+        let old = lead(&flights, b"fn1-a");
+        let other = lead(&flights, b"fn2-a");
+        let during = flights.invalidate(&Scope::Prefix(b"fn1".to_vec()), || {
+            let during = lead(&flights, b"fn1-b");
+            assert!(during.flight().is_fenced(), "it may have read what is about to go");
+            during
+        });
+        assert!(old.flight().write(|| ()).is_none());
+        assert!(during.flight().write(|| ()).is_none());
+        assert!(other.flight().write(|| ()).is_some());
+        let fresh = lead(&flights, b"fn1-a");
+        assert!(fresh.flight().write(|| ()).is_some());
+    }
+
+    #[test]
+    fn a_fence_waits_for_a_write_that_has_begun() {
+        let flights = Arc::new(Flights::<u32>::default());
+        let leader = lead(&flights, b"k");
+        let (begun, wait_begun) = std::sync::mpsc::channel();
+        let (finish, wait_finish) = std::sync::mpsc::channel::<()>();
+        let written = Arc::new(AtomicBool::new(false));
+        let done = written.clone();
+        let writer = std::thread::spawn(move || {
+            leader.flight().write(|| {
+                begun.send(()).unwrap();
+                wait_finish.recv().unwrap();
+                done.store(true, Ordering::SeqCst);
+            })
+        });
+        wait_begun.recv().unwrap();
+        let invalidator = std::thread::spawn({
+            let (flights, written) = (flights.clone(), written.clone());
+            move || flights.invalidate(&Scope::Key(b"k".to_vec()), || written.load(Ordering::SeqCst))
+        });
+        finish.send(()).unwrap();
+        assert!(invalidator.join().unwrap(), "removal ran before the write had ended");
+        assert!(writer.join().unwrap().is_some());
+    }
+
+    #[test]
+    fn circles_of_waiting_are_refused() {
+        let flights = Arc::new(Flights::<u32>::default());
+        let a = lead(&flights, b"a");
+        let b = lead(&flights, b"b");
+        let (a, b) = (a.flight().clone(), b.flight().clone());
+        assert!(!flights.may_wait(&[a.clone()], &a), "a load that wants itself");
+        assert!(flights.may_wait(&[a.clone()], &b));
+        assert!(!flights.may_wait(&[b.clone()], &a));
+        flights.waited(&[a.clone()], &b);
+        assert!(flights.may_wait(&[b], &a));
+    }
+
+    #[test]
+    fn a_forked_child_starts_with_no_flights() {
+        let flights = Arc::new(Flights::<u32>::default());
+        let _leader = lead(&flights, b"k");
+        flights.fork_prepare();
+        // SAFETY: follows `fork_prepare` on this thread.
+        unsafe { flights.fork_done(false) };
+        let follower = join(&flights, b"k");
+        flights.fork_prepare();
+        // SAFETY: as above.
+        unsafe { flights.fork_done(true) };
+        assert!(flights.is_empty());
+        assert!(follower.landing().is_none());
+        drop(lead(&flights, b"k"));
+    }
+}
