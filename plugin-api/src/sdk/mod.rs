@@ -7,6 +7,7 @@
 //! | `value` | an owned reference to bytes or to a host object |
 //! | `call` | the call's clock and deadline, the host's services |
 //! | `backend`, `codec`, `sink` | the trait of each kind |
+//! | `glob` | the patterns of `scan` |
 //! | `export` | tables, panic containment, the macro |
 
 #[cfg(panic = "abort")]
@@ -16,17 +17,19 @@ compile_error!(
 
 mod backend;
 mod call;
-//mod codec;
+mod codec;
 mod error;
-//pub mod export;
-//mod sink;
+pub mod export;
+mod glob;
+mod sink;
 mod value;
 
 pub use crate::abi::call::{Lease, Token, NEVER};
 pub use crate::abi::capability;
 pub use backend::{Backend, Completer, Entry, Item, Reply, Request, ScanPage};
 pub use call::{Call, Evicted, Host, Level};
-//pub use codec::{Compressor, Data, DataRef, Serializer, TensorInfo};
+pub use codec::{ArrowStream, Compressor, Data, Serializer, TensorInfo};
 pub use error::{Error, ErrorKind, Result};
-//pub use sink::{Event, Sink};
+pub use glob::glob;
+pub use sink::{Event, EventKind, Sink};
 pub use value::Value;

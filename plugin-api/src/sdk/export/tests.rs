@@ -1,0 +1,1 @@
+//! Native calls of exported tables.
