@@ -26,7 +26,14 @@ PARTS = (
     "tests",
     "xtask",
 )
-BUILD_PRODUCTS = {"__pycache__", "_plugins", "target", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+BUILD_PRODUCTS = {
+    "__pycache__",
+    "_plugins",
+    "target",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+}
 BINARIES = {".so", ".pyd", ".dylib", ".dll", ".pyc"}
 # A front end looks for this file at the top; the backend then works from `python/`, where the real one is.
 FRONT_DOOR = """\
