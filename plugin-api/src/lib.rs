@@ -5,6 +5,8 @@
 //! * `conformance` (feature): the behaviour every backend must show, as a library function.
 
 pub mod abi;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod sdk;
 
 #[doc(hidden)]

@@ -27,9 +27,8 @@ pub const SECTION: &str = ".retain";
 #[cfg(not(any(target_os = "macos", windows)))]
 pub const SECTION: &str = ".retainit";
 
-/// A plugin's manifest.
+/// A plugin's manifest. Fields of later minor versions are ignored by earlier hosts.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Major and minor version of the ABI it was built for.
     pub abi: (u16, u16),
@@ -43,7 +42,6 @@ pub struct Manifest {
 
 /// One component of a manifest.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ComponentManifest {
     /// `backend`, `serializer`, `compressor` or `sink`.
     pub kind: String,

@@ -1,0 +1,151 @@
+//! References: each is released once, and what is handed out stays.
+
+use super::{Check, Subject, SECOND};
+use crate::abi::call::NEVER;
+use crate::abi::{capability, status};
+use crate::conformance::host::eventually;
+use crate::conformance::{ensure, Outcome};
+
+pub(super) const CHECKS: [Check; 5] = [
+    Check::new("references-are-released-once", 0, references_are_released_once),
+    Check::new("value-outlives-its-entry", 0, value_outlives_its_entry),
+    Check::new("objects-keep-their-identity", capability::OBJECTS, objects_keep_their_identity),
+    Check::new("objects-are-refused", 0, objects_are_refused).unless(capability::OBJECTS),
+    Check::new("evictions-are-reported", capability::EVICTS, evictions_are_reported).bounded(),
+];
+
+fn references_are_released_once(subject: &Subject) -> Outcome {
+    let session = subject.open()?;
+    for round in 0..3 {
+        for i in 0..50 {
+            let key = format!("key-{i}");
+            session.set(key.as_bytes(), format!("value {round} {i}").as_bytes(), NEVER)?;
+            drop(session.get(key.as_bytes())?);
+        }
+    }
+    // Replaced, deleted, cleared, expired, and some left to `close`.
+    for i in 0..10 {
+        session.delete(format!("key-{i}").as_bytes())?;
+    }
+    session.clear(b"key-1")?;
+    session.set(b"short", b"lived", SECOND)?;
+    session.host.advance(2 * SECOND);
+    session.get(b"short")?;
+    if subject.declares(capability::OBJECTS) {
+        // A store of objects keeps one reference for each entry, and gives it back without being closed.
+        session.clear(b"")?;
+        session.flush()?;
+        ensure!(
+            eventually(|| session.host.references_held() == 0),
+            "{} references are held by an empty store",
+            session.host.references_held()
+        );
+    }
+    session.set(b"left", b"to close", NEVER)?;
+    session.close()
+}
+
+fn value_outlives_its_entry(subject: &Subject) -> Outcome {
+    let session = subject.open()?;
+    let large: Vec<u8> = (0..2_000_000_u32).map(|i| (i % 251) as u8).collect();
+    for (key, value) in [(b"small".as_slice(), b"value".as_slice()), (b"large", &large)] {
+        session.set(key, value, NEVER)?;
+    }
+    let small = session.get(b"small")?.ok_or("the small value is lost")?;
+    let found = session.get(b"large")?.ok_or("the large value is lost")?;
+    let second = found.value.share_bytes().ok_or("the large value is not of bytes")?;
+    drop(found);
+    session.set(b"large", b"replaced", NEVER)?;
+    ensure!(second.as_bytes() == Some(&large), "a value that is held changed when its entry was overwritten");
+    session.delete(b"large")?;
+    session.clear(b"")?;
+    ensure!(second.as_bytes() == Some(&large), "a value that is held changed when its entry was removed");
+    ensure!(small.bytes() == b"value", "a small value that is held changed when its entry was removed");
+    let host = session.host;
+    let closed = session.close();
+    // A store that keeps the host's own values shares them with us; those are still held, and said so.
+    let shared = host.references_held();
+    ensure!(second.as_bytes() == Some(&large), "a value that is held changed when the instance was closed");
+    ensure!(small.bytes() == b"value", "a small value that is held changed when the instance was closed");
+    drop((second, small));
+    if shared > 0 {
+        return host.settle();
+    }
+    closed
+}
+
+fn objects_keep_their_identity(subject: &Subject) -> Outcome {
+    let session = subject.open()?;
+    let (value, handle) = session.host.object(123);
+    session.set_value(b"key", value, NEVER)?;
+    ensure!(handle.references() == 1, "a stored object has {} references: expected 1", handle.references());
+    let found = session.get(b"key")?.ok_or("the object is lost")?;
+    let raw = found.value.as_raw();
+    ensure!(found.value.is_object(), "an object came back as something else");
+    ensure!(raw.owner == value.owner && raw.table == value.table, "another object came back");
+    ensure!(raw.len == 123, "the object's weight came back as {}: expected 123", raw.len);
+    ensure!(handle.references() == 2, "a stored and held object has {} references: expected 2", handle.references());
+    let (replacement, second) = session.host.object(5);
+    session.set_value(b"key", replacement, NEVER)?;
+    drop(found);
+    ensure!(eventually(|| handle.references() == 0), "a replaced object was not released");
+    session.delete(b"key")?;
+    ensure!(eventually(|| second.references() == 0), "a deleted object was not released");
+    session.close()
+}
+
+fn objects_are_refused(subject: &Subject) -> Outcome {
+    let session = subject.open()?;
+    let (value, handle) = session.host.object(123);
+    let fault = match session.set_value(b"key", value, NEVER) {
+        Ok(()) => return Err("an object was stored, although OBJECTS is not declared".into()),
+        Err(fault) => fault,
+    };
+    ensure!(
+        matches!(fault.status, status::UNSUPPORTED | status::INVALID),
+        "an object was refused otherwise than with UNSUPPORTED or INVALID: {fault}"
+    );
+    ensure!(eventually(|| handle.references() == 0), "a refused object was not released");
+    ensure!(session.get(b"key")?.is_none(), "a refused object left an entry");
+    session.close()
+}
+
+/// Under options that keep 64 KiB, a megabyte leaves entry by entry, and the host hears of each.
+fn evictions_are_reported(subject: &Subject) -> Outcome {
+    let session = subject.open()?;
+    let keys: Vec<Vec<u8>> = (0..1024).map(|i| format!("key-{i}").into_bytes()).collect();
+    for key in &keys {
+        session.set(key, &[b'v'; 1024], NEVER)?;
+    }
+    let absent = || -> Result<Vec<&Vec<u8>>, crate::conformance::session::Fault> {
+        let mut absent = Vec::new();
+        for key in &keys {
+            if session.get(key)?.is_none() {
+                absent.push(key);
+            }
+        }
+        Ok(absent)
+    };
+    let mut missing = 0;
+    let mut unreported = Vec::new();
+    let done = eventually(|| {
+        let reported: std::collections::HashSet<Vec<u8>> =
+            session.host.evicted().into_iter().map(|(key, _)| key).collect();
+        let Ok(absent) = absent() else { return false };
+        missing = absent.len();
+        unreported = absent.into_iter().filter(|key| !reported.contains(*key)).map(|key| key.escape_ascii().to_string()).collect();
+        missing > keys.len() / 2 && unreported.is_empty()
+    });
+    ensure!(
+        done,
+        "{missing} of {} entries left a store bounded to a sixteenth of them, {} of those without a report ({})",
+        keys.len(),
+        unreported.len(),
+        unreported.first().map_or("", String::as_str)
+    );
+    for (key, reason) in session.host.evicted() {
+        ensure!(keys.contains(&key), "an eviction of {} was reported, which was never set", key.escape_ascii());
+        ensure!(reason == crate::abi::host::evict::CAPACITY, "an eviction has reason {reason}: expected 1 (capacity)");
+    }
+    session.close()
+}
