@@ -1,5 +1,13 @@
 //! retainit's engine. It knows no Python and no concrete backend.
 
+pub mod clock;
+pub mod codec;
+mod component;
+mod host;
+pub mod instance;
+pub mod loader;
+mod operations;
+pub mod sink;
 pub mod config;
 pub mod entry;
 mod error;
@@ -9,3 +17,5 @@ pub mod nearest;
 pub mod units;
 
 pub use error::{Error, ErrorKind, Result};
+pub use host::{HostCounters, OnEvicted, OnInvalidated};
+pub use instance::Instance;
