@@ -1,7 +1,7 @@
 """A function worth caching, cached: parse and measure every source file of Python's standard library.
 
-Six passes over the same files, of a function and of a coroutine function: cold, warm from memory, and, in a new
-process, warm from disk. `cargo xtask demo` builds the package and runs this file.
+Six passes over the same files, of a function and of a coroutine function: cold, warm from memory, and, in a
+new process, warm from disk. `cargo xtask demo` builds the package and runs this file.
 """
 
 from __future__ import annotations
@@ -169,9 +169,8 @@ def main() -> int:
         print(f"wrong: {problem}", file=sys.stderr)
     if not problems:
         total = sync[0].total
-        print(
-            f"\nall six passes agree: {total['lines']} lines, {total['functions']} functions, {total['nodes']} nodes"
-        )
+        parts = ", ".join(f"{total[what]} {what}" for what in ("lines", "functions", "nodes"))
+        print(f"\nall six passes agree: {parts}")
     return 1 if problems else 0
 
 

@@ -53,6 +53,10 @@ def run(settings: Settings) -> Report:
                     judge_ratio(ratios[nearest], FASTER_THAN_PEERS, "at least"),
                 )
     finally:
+        # Peers that sweep in the background leave tasks behind.
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
         loop.close()
     return report
 

@@ -37,7 +37,8 @@ def run(settings: Settings) -> Report:
 def _in_fresh_process(name: str, kind: str, count: int) -> float:
     command = [sys.executable, __file__, name, kind, str(count)]
     # The probe is a script in work/, whose imports are a folder up.
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    places = [str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     return float(subprocess.check_output(command, env=environment, text=True))
 
 

@@ -76,10 +76,10 @@ def _judge(samples: Samples, report: Report, many: int) -> None:
         "seen",
     )
     report.notes.append(
-        f"With the same {FEW} hot keys among {many} entries, the table's lines stay in the CPU's caches: what "
-        "differs is the cache's own work. Over all keys at random every hit waits for memory: the key object, "
-        "the table's slot, the entry and the value are each a line that no CPU cache holds. A dict, which has "
-        "no entry to look at and no key to encode, shows how much of that is the machine's."
+        f"With the same {FEW} hot keys among {many} entries, the lines in use stay in the CPU's caches: what "
+        "differs is the cache's own work. Over all keys at random every hit waits for memory: key object, "
+        "the table's slot, the entry and the value are lines that no CPU cache holds. A dict, which has no "
+        "entry to look at and no key to encode, shows how much of that is the machine's."
     )
 
 
