@@ -6,7 +6,7 @@
 //! - `yaml`, `json`, `toml`: the formats
 //! - `expand`: `${VAR}` and `${VAR:-default}`
 //! - `section`: the keys that exist, and what they hold
-//! - `schema`: a backend's options against the schema its plugin declares
+//! - `options`: a backend's options against the schema its plugin declares
 //!
 //! A mistake is one error that names file, line, key, what was expected, what was found and the
 //! nearest valid name. A value that came from the environment is shown as it stands in the file, so
@@ -16,8 +16,8 @@ mod expand;
 mod find;
 mod json;
 mod node;
+mod options;
 mod read;
-mod schema;
 #[cfg(test)]
 mod scratch;
 mod section;
@@ -25,6 +25,6 @@ mod toml;
 mod yaml;
 
 pub use find::find;
+pub use options::{prepare, Source};
 pub use read::read;
-pub use schema::{prepare, Source};
 pub use section::{BackendEntry, Config, Origin, PluginEntry, Ttl};

@@ -43,7 +43,7 @@ pub(super) struct Key {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Mistake {
     pub line: usize,
-    /// What was looked at: `option `ttl` of backend `default``, or the format.
+    /// What was looked at: `option `ttl` for backend `default``, or the format.
     pub subject: String,
     /// What was expected and found, and the hint.
     pub message: String,

@@ -25,6 +25,8 @@ pub fn read(path: &Path, named: bool) -> Result<Config> {
 
 fn read_with(path: &Path, named: bool, lookup: Lookup<'_>) -> Result<Config> {
     let text = contents(path, named)?;
+    // Plugins' paths are relative to the file, and must not change with the working directory.
+    let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     config(path, &text, named, lookup).map_err(|mistake| mistake_in(path, mistake))
 }
 
@@ -263,12 +265,12 @@ retainit:
             ),
             (
                 "retainit:\n  backends:\n    a:\n      type: memory\n      ttl: soon\n",
-                "option `ttl` of backend `a` (/etc/app/retainit.yaml:5): expected a duration above zero, such as `60`, \
+                "option `ttl` for backend `a` (/etc/app/retainit.yaml:5): expected a duration above zero, such as `60`, \
                  `90s`, `2h30m` or `7d`, found `soon`",
             ),
             (
                 "retainit:\n  backends:\n    a: {type: memory, ttl: '${SECRET}'}\n",
-                "option `ttl` of backend `a` (/etc/app/retainit.yaml:3): expected a duration above zero, such as `60`, \
+                "option `ttl` for backend `a` (/etc/app/retainit.yaml:3): expected a duration above zero, such as `60`, \
                  `90s`, `2h30m` or `7d`, found the text `${SECRET}`",
             ),
             (
@@ -278,7 +280,7 @@ retainit:
             ),
             (
                 "retainit:\n  backends:\n    a: {type: memory, ttl: -1}\n",
-                "option `ttl` of backend `a` (/etc/app/retainit.yaml:3): expected a duration above zero, such as `60`, \
+                "option `ttl` for backend `a` (/etc/app/retainit.yaml:3): expected a duration above zero, such as `60`, \
                  `90s`, `2h30m` or `7d`, found the number `-1`",
             ),
             (
@@ -296,12 +298,12 @@ retainit:
             ),
             (
                 "retainit:\n  backends:\n    t: {type: tiered, tiers: []}\n",
-                "option `tiers` of backend `t` (/etc/app/retainit.yaml:3): expected a list of names of backends, \
+                "option `tiers` for backend `t` (/etc/app/retainit.yaml:3): expected a list of names of backends, \
                  nearest first, found none",
             ),
             (
                 "retainit:\n  backends:\n    m: {type: memory, max_size: .nan}\n",
-                "option `max_size` of backend `m` (/etc/app/retainit.yaml:3): expected a finite number, found `NaN`",
+                "option `max_size` for backend `m` (/etc/app/retainit.yaml:3): expected a finite number, found `NaN`",
             ),
             (
                 "retainit:\n  default_backend: 5\n",

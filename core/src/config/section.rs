@@ -181,7 +181,7 @@ fn backend(key: &Key, node: &Node) -> Result<BackendEntry, Mistake> {
         origins: BTreeMap::new(),
     };
     for (key, node) in mapping(node, &format!("backend `{name}`"))? {
-        let subject = format!("option `{}` of backend `{name}`", key.name);
+        let subject = format!("option `{}` for backend `{name}`", key.name);
         match key.name.as_str() {
             "type" => entry.kind = text(node, &subject, "the type of a backend")?.value.clone(),
             "ttl" => entry.ttl = ttl(node, &subject)?,
@@ -210,7 +210,7 @@ fn backend(key: &Key, node: &Node) -> Result<BackendEntry, Mistake> {
 }
 
 fn check_tiered(name: &Key, node: &Node) -> Result<(), Mistake> {
-    let subject = format!("option `tiers` of backend `{}`", name.name);
+    let subject = format!("option `tiers` for backend `{}`", name.name);
     let expected = "a list of names of backends, nearest first";
     let mut found = None;
     for (key, node) in mapping(node, &subject)? {

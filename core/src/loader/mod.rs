@@ -23,7 +23,7 @@ mod component;
 mod file;
 mod library;
 mod manifest;
-mod options;
+pub(crate) mod options;
 mod registry;
 mod rust_door;
 mod tables;

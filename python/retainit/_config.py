@@ -1,0 +1,279 @@
+"""What a backend is to be, said in types.
+
+These classes hold what they are given; they open nothing and load nothing. Durations and sizes are
+checked at once, everything else against the schema of the plugin when the backend is first used.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Final, Literal, TypeAlias
+
+from retainit import _native
+from retainit.errors import ConfigurationError
+
+__all__ = [
+    "UNSET",
+    "BackendConfig",
+    "BackendSpec",
+    "DiskConfig",
+    "Duration",
+    "MemoryConfig",
+    "PluginConfig",
+    "Size",
+    "TieredConfig",
+    "Unset",
+]
+
+
+class Unset(enum.Enum):
+    """The type of `UNSET`."""
+
+    UNSET = "UNSET"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+#: Said of an option that is left to others, where `None` has a meaning of its own.
+UNSET: Final = Unset.UNSET
+
+#: Seconds, a ``timedelta``, or text such as ``"90s"``, ``"2h30m"``, ``"7d"``.
+Duration: TypeAlias = "float | timedelta | str"
+#: Bytes, or text such as ``"512MiB"``.
+Size: TypeAlias = "int | str"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendConfig:
+    """What all backends have. Use a subclass, or `PluginConfig`.
+
+    ``ttl`` is how long entries live where the decorator says nothing: unset inherits, `None` keeps
+    for ever. ``namespace`` separates applications that share a store.
+    """
+
+    ttl: Duration | None | Unset = UNSET
+    namespace: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.type:
+            raise ConfigurationError(
+                "`BackendConfig` has no backend: expected one of `MemoryConfig`, `DiskConfig`, "
+                "`TieredConfig`, `PluginConfig`"
+            )
+        check_duration(self.ttl, f"option `ttl` of `{type(self).__name__}`")
+        check_namespace(self.namespace, f"option `namespace` of `{type(self).__name__}`")
+
+    @property
+    def type(self) -> str:
+        """Name of the component that implements the backend."""
+        return ""
+
+    def options(self) -> dict[str, object]:
+        """The plugin's own options, as JSON has them."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig(BackendConfig):
+    """Objects in this process, by reference.
+
+    ``max_size`` bounds the number of entries (`None`: unbounded), ``max_bytes`` their total size.
+    ``policy`` chooses what is evicted: ``"s3fifo"`` resists scans, ``"lru"`` is what it says.
+    """
+
+    max_size: int | None = 10_000
+    max_bytes: Size | None = None
+    policy: Literal["s3fifo", "lru"] = "s3fifo"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_size(self.max_bytes, "option `max_bytes` of `MemoryConfig`")
+
+    @property
+    def type(self) -> str:
+        return "memory"
+
+    def options(self) -> dict[str, object]:
+        return _plain(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskConfig(BackendConfig):
+    """Bytes in a directory of this machine, shared by its processes.
+
+    ``max_bytes`` bounds what is kept (`None`: unbounded). Directories and files get the modes
+    ``dir_mode`` and ``file_mode``, whatever the umask.
+    """
+
+    base_path: str | os.PathLike[str] = ".cache/function_resp"
+    max_bytes: Size | None = None
+    dir_mode: int = 0o700
+    file_mode: int = 0o600
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_size(self.max_bytes, "option `max_bytes` of `DiskConfig`")
+
+    @property
+    def type(self) -> str:
+        return "disk"
+
+    def options(self) -> dict[str, object]:
+        return _plain(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TieredConfig(BackendConfig):
+    """Several backends, nearest first: a hit further down fills those above it.
+
+    Tiers are names or configurations. A ``ttl`` or ``namespace`` given here holds for tiers that
+    have none of their own.
+    """
+
+    tiers: Sequence[BackendSpec]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # A copy, so that a list that changes later does not change what is configured.
+        object.__setattr__(self, "tiers", check_tiers(self.tiers, "option `tiers` of `TieredConfig`"))
+
+    @property
+    def type(self) -> str:
+        return "tiered"
+
+    def options(self) -> dict[str, object]:
+        return {"tiers": list(self.tiers)}
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class PluginConfig(BackendConfig):
+    """Any other plugin's backend: ``PluginConfig("acme", url="...", ttl="1h")``.
+
+    Options are what JSON can say, and paths.
+    """
+
+    _type: str
+    # As text, which cannot change, and in one order, so that equal options are equal.
+    _options: str = field(repr=False)
+
+    def __init__(
+        self,
+        type: str,
+        /,
+        *,
+        ttl: Duration | None | Unset = UNSET,
+        namespace: str | None = None,
+        **options: object,
+    ) -> None:
+        if not isinstance(type, str) or not type:
+            raise ConfigurationError(
+                f"option `type` of `PluginConfig`: expected the name of a backend type, found `{type!r}`"
+            )
+        for name, value in (
+            ("_type", type),
+            ("_options", _to_json(type, options)),
+            ("ttl", ttl),
+            ("namespace", namespace),
+        ):
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    @property
+    def type(self) -> str:
+        return self._type
+
+    def options(self) -> dict[str, object]:
+        options: dict[str, object] = json.loads(self._options)
+        return options
+
+    def __repr__(self) -> str:
+        # Names only: which values are secret is known to the plugin alone.
+        names = "".join(f", {name}=..." for name in self.options())
+        return f"PluginConfig({self._type!r}{names})"
+
+
+#: What a backend can be given as: a registered name, a backend's type, or a configuration.
+BackendSpec: TypeAlias = "str | BackendConfig"
+
+
+def seconds(ttl: Duration | None | Unset) -> float | None | Unset:
+    """A checked duration in seconds; `None` and `UNSET` stay what they are."""
+    return ttl if ttl is None or isinstance(ttl, Unset) else _native.parse_duration(ttl)
+
+
+def check_duration(value: object, subject: str) -> None:
+    """Refuses what is no duration; `None` and `UNSET` are fine."""
+    if value is not None and value is not UNSET:
+        _located(subject, _native.parse_duration, value)
+
+
+def check_namespace(value: object, subject: str) -> None:
+    """Refuses what is no namespace; `None` is fine."""
+    if value is not None and (not isinstance(value, str) or not value):
+        raise ConfigurationError(f"{subject}: expected text, found `{value!r}`")
+
+
+def check_tiers(tiers: object, subject: str) -> tuple[BackendSpec, ...]:
+    """The tiers, if that is what they are."""
+    if isinstance(tiers, str) or not isinstance(tiers, Sequence) or not tiers:
+        raise ConfigurationError(
+            f"{subject}: expected a list of names or configurations, nearest first, found `{tiers!r}`"
+        )
+    for tier in tiers:
+        if not isinstance(tier, (str, BackendConfig)):
+            raise ConfigurationError(
+                f"{subject}: expected names or configurations such as `MemoryConfig()`, "
+                f"found `{tier!r}`"
+            )
+    return tuple(tiers)
+
+
+def _check_size(value: object, subject: str) -> None:
+    if value is not None:
+        _located(subject, _native.parse_size, value)
+
+
+def _located(subject: str, parse: object, value: object) -> None:
+    try:
+        parse(value)  # type: ignore[operator]
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{subject}: {error}") from None
+
+
+def _plain(config: BackendConfig) -> dict[str, object]:
+    """A dataclass's own fields as JSON has them."""
+    shared = {each.name for each in fields(BackendConfig)}
+    options = {
+        each.name: getattr(config, each.name) for each in fields(config) if each.name not in shared
+    }
+    if options.get("max_bytes") is not None:
+        options["max_bytes"] = _native.parse_size(options["max_bytes"])
+    plain: dict[str, object] = json.loads(_to_json(config.type, options))
+    return plain
+
+
+def _to_json(type: str, options: Mapping[str, object]) -> str:
+    parts = {}
+    for name, value in options.items():
+        try:
+            parts[name] = json.dumps(value, default=_path, allow_nan=False, sort_keys=True)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"option `{name}` for backend type `{type}`: expected text, a number, a boolean, "
+                f"`None`, a path, or a list or dict of these ({error})"
+            ) from None
+    return "{" + ", ".join(f"{json.dumps(name)}: {parts[name]}" for name in sorted(parts)) + "}"
+
+
+def _path(value: object) -> str:
+    if isinstance(value, os.PathLike):
+        path = os.fspath(value)
+        if isinstance(path, str):
+            return path
+    raise TypeError(f"found a `{type(value).__name__}`")

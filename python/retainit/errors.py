@@ -1,0 +1,47 @@
+"""Exceptions.
+
+::
+
+    RetainitError
+    ├── ConfigurationError   options, arguments or files are wrong (also a ValueError)
+    ├── PluginError          a plugin was not found, was refused, or broke its contract
+    ├── BackendError         a store failed; only with ``strict=True`` does a call see it
+    ├── SerializationError   a result could not be turned into bytes; only with ``strict=True``
+    └── UnkeyableError       an argument has no key (also a TypeError); only with ``strict=True``
+
+Messages are lower case, without a final full stop, with values in backticks: what was expected, what
+was found, and where there is one, a hint. They never hold a secret.
+"""
+
+__all__ = [
+    "BackendError",
+    "ConfigurationError",
+    "PluginError",
+    "RetainitError",
+    "SerializationError",
+    "UnkeyableError",
+]
+
+
+class RetainitError(Exception):
+    """What every exception of this package is."""
+
+
+class ConfigurationError(RetainitError, ValueError):
+    """Options, arguments or files are wrong and have to be mended."""
+
+
+class PluginError(RetainitError):
+    """A plugin was not found, was refused, or broke its contract."""
+
+
+class BackendError(RetainitError):
+    """A store failed."""
+
+
+class SerializationError(RetainitError):
+    """A result could not be turned into bytes."""
+
+
+class UnkeyableError(RetainitError, TypeError):
+    """An argument has no key."""
