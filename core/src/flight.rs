@@ -237,10 +237,11 @@ impl<T> Flights<T> {
         }
     }
 
-    /// Fences loads that `scope` covers while `remove` takes the entries out of the tiers.
+    /// Fences loads that `scope` covers: those under way, and those that begin while the result is
+    /// held, because they may read what its holder is about to remove.
     ///
     /// May wait for writes in progress, so the caller must not hold what those writes need.
-    pub fn invalidate<R>(&self, scope: &Scope, remove: impl FnOnce() -> R) -> R {
+    pub fn fence(&self, scope: &Scope) -> Fence<'_, T> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let shards: Vec<&Mutex<Shard<T>>> = match scope {
             Scope::Key(key) => vec![self.shard(key)],
@@ -255,9 +256,7 @@ impl<T> Flights<T> {
         for flight in fenced {
             flight.fence();
         }
-        // The scope is withdrawn however `remove` ends.
-        let _withdraw = Withdraw { shards, ticket };
-        remove()
+        Fence { shards, ticket }
     }
 
     /// Declares that the code under `holding` (innermost last) is about to wait for `flight`.
@@ -343,12 +342,13 @@ impl<T> Flights<T> {
     }
 }
 
-struct Withdraw<'a, T> {
+/// An invalidation in progress; over when dropped.
+pub struct Fence<'a, T> {
     shards: Vec<&'a Mutex<Shard<T>>>,
     ticket: u64,
 }
 
-impl<T> Drop for Withdraw<'_, T> {
+impl<T> Drop for Fence<'_, T> {
     fn drop(&mut self) {
         for shard in &self.shards {
             shard.lock().invalidating.retain(|(ticket, _)| *ticket != self.ticket);
@@ -408,11 +408,10 @@ mod tests {
         let flights = Arc::new(Flights::<u32>::default());
         let old = lead(&flights, b"fn1-a");
         let other = lead(&flights, b"fn2-a");
-        let during = flights.invalidate(&Scope::Prefix(b"fn1".to_vec()), || {
-            let during = lead(&flights, b"fn1-b");
-            assert!(during.flight().is_fenced(), "it may have read what is about to go");
-            during
-        });
+        let fence = flights.fence(&Scope::Prefix(b"fn1".to_vec()));
+        let during = lead(&flights, b"fn1-b");
+        assert!(during.flight().is_fenced(), "it may have read what is about to go");
+        drop(fence);
         assert!(old.flight().write(|| ()).is_none());
         assert!(during.flight().write(|| ()).is_none());
         assert!(other.flight().write(|| ()).is_some());
@@ -438,7 +437,10 @@ mod tests {
         wait_begun.recv().unwrap();
         let invalidator = std::thread::spawn({
             let (flights, written) = (flights.clone(), written.clone());
-            move || flights.invalidate(&Scope::Key(b"k".to_vec()), || written.load(Ordering::SeqCst))
+            move || {
+                let _fence = flights.fence(&Scope::Key(b"k".to_vec()));
+                written.load(Ordering::SeqCst)
+            }
         });
         finish.send(()).unwrap();
         assert!(invalidator.join().unwrap(), "removal ran before the write had ended");

@@ -1,21 +1,42 @@
 //! retainit's engine. It knows no Python and no concrete backend.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`pipeline`], [`load`] | the way of a call, and the steps of a load |
+//! | [`function`], [`tier`] | a cached function and the backends it uses |
+//! | [`flight`] | single-flight, and the fence between loads and invalidations |
+//! | [`key`], [`entry`] | canonical keys, the entry format |
+//! | [`language`] | what the engine needs of the language it serves |
+//! | [`loader`] | finding, checking and loading plugins |
+//! | [`instance`], [`codec`], [`sink`] | open components |
+//! | [`config`], [`units`], [`nearest`] | configuration files, durations and sizes, "did you mean" |
+//! | [`clock`] | the process's clock |
 
 pub mod clock;
 pub mod codec;
 mod component;
-mod host;
-pub mod instance;
-pub mod loader;
-mod operations;
-pub mod sink;
 pub mod config;
 pub mod entry;
 mod error;
 pub mod flight;
+pub mod function;
+mod host;
+pub mod instance;
 pub mod key;
+pub mod language;
+pub mod load;
+pub mod loader;
 pub mod nearest;
+mod operations;
+pub mod pipeline;
+pub mod random;
+pub mod sink;
+mod throttle;
+pub mod tier;
 pub mod units;
 
 pub use error::{Error, ErrorKind, Result};
+pub use function::Function;
 pub use host::{HostCounters, OnEvicted, OnInvalidated};
 pub use instance::Instance;
+pub use retainit_plugin_api::{abi, sdk};

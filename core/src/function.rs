@@ -1,0 +1,172 @@
+//! One cached function as the engine sees it: its name, its tiers, what it has counted.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Weak};
+
+use parking_lot::Mutex;
+
+use crate::error::Result;
+use crate::key;
+use crate::tier::Tier;
+
+/// What a function is called in keys and messages.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// Module and qualified name.
+    pub name: String,
+    /// Parameter names in order: another signature is another function.
+    pub parameters: Vec<String>,
+    /// Explicit version.
+    pub version: String,
+}
+
+/// How a function's results are kept.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Policy {
+    /// Share of the time to live by which it is randomly shortened or lengthened, from 0 to 1.
+    pub jitter: f64,
+    /// Whether a failure of the cache is the caller's to handle.
+    pub strict: bool,
+}
+
+/// What a function has counted. Hits in the first tier are counted by the caller's own fast path.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Values found in any tier by the engine.
+    pub hits: AtomicU64,
+    /// Runs of the function.
+    pub misses: AtomicU64,
+    /// Failures of the cache.
+    pub errors: AtomicU64,
+    /// Entries a backend evicted or reclaimed.
+    pub evictions: AtomicU64,
+}
+
+/// A cached function.
+#[derive(Debug)]
+pub struct Function {
+    id: u32,
+    identity: Identity,
+    policy: Policy,
+    tiers: Mutex<Arc<[Tier]>>,
+    /// Counts.
+    pub counters: Counters,
+}
+
+/// Numbers are never reused, so that no key of a function that is gone meets a new one.
+static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+/// For reports that come back by key.
+static ALL: LazyLock<Mutex<HashMap<u32, Weak<Function>>>> = LazyLock::new(Default::default);
+
+impl Function {
+    /// A function that has no tiers yet.
+    ///
+    /// # Panics
+    /// After 2^32 functions in one process.
+    pub fn new(identity: Identity, policy: Policy) -> Arc<Self> {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        assert!(id != u32::MAX, "more than 2^32 cached functions in one process");
+        let function = Arc::new(Function {
+            id,
+            identity,
+            policy,
+            tiers: Mutex::new(Arc::new([])),
+            counters: Counters::default(),
+        });
+        ALL.lock().insert(id, Arc::downgrade(&function));
+        function
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// How its results are kept.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Bytes of [`Function::local_prefix`].
+    pub const LOCAL_PREFIX: usize = 4;
+
+    /// First bytes of its keys in tiers inside the process.
+    pub fn local_prefix(&self) -> [u8; Self::LOCAL_PREFIX] {
+        self.id.to_le_bytes()
+    }
+
+    /// First bytes of its keys in tiers that others can see.
+    pub fn storage_prefix(&self, namespace: &str) -> Vec<u8> {
+        let parameters: Vec<&str> = self.identity.parameters.iter().map(String::as_str).collect();
+        key::storage_prefix(namespace, &self.identity.name, &parameters, &self.identity.version)
+    }
+
+    /// Its tiers, nearest first.
+    pub fn tiers(&self) -> Arc<[Tier]> {
+        self.tiers.lock().clone()
+    }
+
+    /// Replaces its tiers.
+    pub fn set_tiers(&self, tiers: Vec<Tier>) {
+        let old = std::mem::replace(&mut *self.tiers.lock(), tiers.into());
+        drop(old);
+    }
+
+    /// Notes a failure of the cache, which is not the caller's.
+    ///
+    /// # Errors
+    /// The failure itself, for a function that is `strict`.
+    pub fn failed(&self, error: crate::Error) -> Result<()> {
+        if self.policy.strict {
+            self.counters.errors.fetch_add(1, Ordering::Relaxed);
+            return Err(error);
+        }
+        self.note(&error);
+        Ok(())
+    }
+
+    /// Counts and logs a failure of the cache that concerns nobody's call.
+    pub fn note(&self, error: &crate::Error) {
+        self.counters.errors.fetch_add(1, Ordering::Relaxed);
+        if crate::throttle::allows(&self.identity.name) {
+            tracing::warn!(
+                function = self.identity.name,
+                operation = error.operation(),
+                "the cache failed, the call goes on: {error}"
+            );
+        }
+    }
+
+    /// Counts evicted keys for the functions they belong to.
+    pub fn count_evictions(keys: &[&[u8]]) {
+        let all = ALL.lock();
+        for key in keys {
+            let id = key.first_chunk().map(|id| u32::from_le_bytes(*id));
+            if let Some(function) = id.and_then(|id| all.get(&id)).and_then(Weak::upgrade) {
+                function.counters.evictions.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Around `fork`: the lock of the list of functions.
+    pub fn fork_prepare() {
+        std::mem::forget(ALL.lock());
+    }
+
+    /// # Safety
+    /// Must follow [`Function::fork_prepare`] on the same thread.
+    pub unsafe fn fork_done() {
+        // SAFETY: promised by the caller.
+        drop(unsafe { ALL.make_guard_unchecked() });
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        // Upgrades under the lock can make this the last reference: never wait for it here.
+        if let Some(mut all) = ALL.try_lock() {
+            all.remove(&self.id);
+        }
+    }
+}

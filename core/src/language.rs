@@ -1,0 +1,66 @@
+//! What the engine needs of the language it serves. It runs no code of that language by itself.
+
+use std::sync::Arc;
+
+use retainit_plugin_api::sdk::Value;
+
+use crate::error::Result;
+use crate::flight::{Flight, Landing};
+
+/// Objects of the language, and bytes made of them.
+pub trait Language {
+    /// An owned reference to an object.
+    type Object;
+
+    /// A handle that a backend with `OBJECTS` can keep.
+    fn hold(&self, object: &Self::Object) -> Value;
+    /// The object of a handle; `None` if it has gone meanwhile.
+    fn take(&self, handle: Value) -> Option<Self::Object>;
+    /// Bytes of an object, and the codec they are in.
+    ///
+    /// # Errors
+    /// The object cannot be turned into bytes.
+    fn dump(&self, object: &Self::Object) -> Result<(u16, Vec<u8>)>;
+    /// The object of bytes.
+    ///
+    /// # Errors
+    /// The bytes or their codec are not understood.
+    fn load(&self, codec: u16, payload: &[u8]) -> Result<Self::Object>;
+    /// Runs work that may block while others of the language go on.
+    fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R;
+}
+
+/// One synchronous call of a cached function.
+pub trait Caller: Language {
+    /// What the function raises.
+    type Error: From<crate::Error>;
+    /// What flights carry to those who joined.
+    type Shared: Send + Sync + 'static;
+
+    /// Runs the function under `flight`.
+    ///
+    /// # Errors
+    /// What the function raised.
+    fn run(&self, flight: &Arc<Flight<Self::Shared>>) -> Result<Self::Object, Self::Error>;
+    /// Runs the function outside of any flight.
+    ///
+    /// # Errors
+    /// What the function raised.
+    fn run_alone(&self) -> Result<Self::Object, Self::Error>;
+    /// What everybody who joined gets; `None` where they must start again.
+    fn share(&self, outcome: &Result<Self::Object, Self::Error>) -> Option<Arc<Self::Shared>>;
+    /// What a leader shared.
+    ///
+    /// # Errors
+    /// What the function raised.
+    fn unshare(&self, shared: &Self::Shared) -> Result<Self::Object, Self::Error>;
+    /// Flights that the calling code runs under, innermost last.
+    fn holding(&self) -> Vec<Arc<Flight<Self::Shared>>>;
+    /// Whether this thread can be blocked at all (it drives no event loop).
+    fn may_block(&self) -> bool;
+    /// Waits for a flight.
+    ///
+    /// # Errors
+    /// The wait was interrupted.
+    fn wait(&self, flight: &Flight<Self::Shared>) -> Result<Landing<Self::Shared>, Self::Error>;
+}
