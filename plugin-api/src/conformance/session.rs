@@ -36,7 +36,21 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// What `get` found.
+/// What `get` found, its bytes copied and its reference given back.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    bytes: Vec<u8>,
+    pub(crate) expires: i64,
+    pub(crate) token: Token,
+}
+
+impl Copied {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// What `get` found, with the reference it gave.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) value: Value,
@@ -86,13 +100,18 @@ impl Session {
     }
 
     /// Closes the instance and checks what must hold then.
-    pub(crate) fn close(mut self) -> Outcome {
+    pub(crate) fn close(self) -> Outcome {
+        self.shut()?.settle()
+    }
+
+    /// Closes the instance. Another one on the same store may go on holding its values.
+    pub(crate) fn shut(mut self) -> std::result::Result<&'static TestHost, Box<dyn std::error::Error>> {
         let close = self.table.close.expect("`close` is required");
         let instance = std::mem::replace(&mut self.instance, std::ptr::null_mut());
         // SAFETY: the instance is open, and nobody else can use it any more.
         let answer = self.immediate("close", NEVER, |call| unsafe { close(instance, call) })?;
         ensure!(answer == status::OK, "`close` answered {}", status::name(answer));
-        self.host.settle()
+        Ok(self.host)
     }
 
     fn broken(&self, operation: &'static str, message: &str) -> Fault {
@@ -175,11 +194,23 @@ impl Session {
         Ok(Done(completion.status, Some(completion)))
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Found>> {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Copied>> {
         self.get_until(key, NEVER)
     }
 
-    pub(crate) fn get_until(&self, key: &[u8], deadline: i64) -> Result<Option<Found>> {
+    pub(crate) fn get_until(&self, key: &[u8], deadline: i64) -> Result<Option<Copied>> {
+        Ok(self.hold_until(key, deadline)?.map(|found| Copied {
+            bytes: found.bytes().to_vec(),
+            expires: found.expires,
+            token: found.token,
+        }))
+    }
+
+    pub(crate) fn hold(&self, key: &[u8]) -> Result<Option<Found>> {
+        self.hold_until(key, NEVER)
+    }
+
+    fn hold_until(&self, key: &[u8], deadline: i64) -> Result<Option<Found>> {
         let mut item = Item::EMPTY;
         let get = self.table.get.expect("`get` is required");
         // SAFETY: the instance is open and the arguments are valid for the call.

@@ -140,6 +140,5 @@ fn compare_and_set_race(subject: &Subject) -> Outcome {
     let found = session.get(b"key")?.ok_or("the entry is lost")?;
     let expected = (THREADS * ROUNDS).to_string();
     ensure!(found.bytes() == expected.as_bytes(), "updates were lost: {:?} of {expected}", found.bytes());
-    drop(found);
     session.close()
 }

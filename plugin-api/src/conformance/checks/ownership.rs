@@ -20,7 +20,7 @@ fn references_are_released_once(subject: &Subject) -> Outcome {
         for i in 0..50 {
             let key = format!("key-{i}");
             session.set(key.as_bytes(), format!("value {round} {i}").as_bytes(), NEVER)?;
-            drop(session.get(key.as_bytes())?);
+            drop(session.hold(key.as_bytes())?);
         }
     }
     // Replaced, deleted, cleared, expired, and some left to `close`.
@@ -51,8 +51,8 @@ fn value_outlives_its_entry(subject: &Subject) -> Outcome {
     for (key, value) in [(b"small".as_slice(), b"value".as_slice()), (b"large", &large)] {
         session.set(key, value, NEVER)?;
     }
-    let small = session.get(b"small")?.ok_or("the small value is lost")?;
-    let found = session.get(b"large")?.ok_or("the large value is lost")?;
+    let small = session.hold(b"small")?.ok_or("the small value is lost")?;
+    let found = session.hold(b"large")?.ok_or("the large value is lost")?;
     let second = found.value.share_bytes().ok_or("the large value is not of bytes")?;
     drop(found);
     session.set(b"large", b"replaced", NEVER)?;
@@ -79,7 +79,7 @@ fn objects_keep_their_identity(subject: &Subject) -> Outcome {
     let (value, handle) = session.host.object(123);
     session.set_value(b"key", value, NEVER)?;
     ensure!(handle.references() == 1, "a stored object has {} references: expected 1", handle.references());
-    let found = session.get(b"key")?.ok_or("the object is lost")?;
+    let found = session.hold(b"key")?.ok_or("the object is lost")?;
     let raw = found.value.as_raw();
     ensure!(found.value.is_object(), "an object came back as something else");
     ensure!(raw.owner == value.owner && raw.table == value.table, "another object came back");

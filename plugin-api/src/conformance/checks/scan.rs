@@ -62,7 +62,8 @@ fn scan_patterns(subject: &Subject) -> Outcome {
     for key in keys {
         session.set(key, b"value", NEVER)?;
     }
-    let expectations: [(&[u8], &[u8], &[&[u8]]); 9] = [
+    type Expectation = (&'static [u8], &'static [u8], &'static [&'static [u8]]);
+    let expectations: [Expectation; 9] = [
         (b"", b"user:?", &[b"user:1", b"user:2", b"user:x", b"user:*", b"user:["]),
         (b"", b"user:[0-9]", &[b"user:1", b"user:2"]),
         (b"", b"user:[!0-9]", &[b"user:x", b"user:*", b"user:["]),

@@ -4,6 +4,7 @@ use super::{Check, Subject, MONOTONIC, SECOND, UNIX};
 use crate::abi::call::NEVER;
 use crate::abi::capability::{CAS, PERSISTENT, SHARED, SUBSCRIBE, TTL};
 use crate::conformance::host::{eventually, TestHost};
+use crate::conformance::session::Session;
 use crate::conformance::{ensure, Outcome};
 
 pub(super) const CHECKS: [Check; 6] = [
@@ -15,22 +16,27 @@ pub(super) const CHECKS: [Check; 6] = [
     Check::new("subscription", SHARED | SUBSCRIBE, subscription),
 ];
 
+/// Values are released when the last instance on their store is closed.
+fn close_both(one: Session, two: Session) -> Outcome {
+    let hosts = [one.shut()?, two.shut()?];
+    hosts.iter().try_for_each(|host| host.settle())
+}
+
 fn instances_share(subject: &Subject) -> Outcome {
     let (one, two) = (subject.open()?, subject.open()?);
     one.set(b"key", b"value", NEVER)?;
     let found = two.get(b"key")?.ok_or("the other instance does not see an entry")?;
     ensure!(found.bytes() == b"value", "the other instance sees other bytes: {:?}", found.bytes());
-    drop(found);
     two.set(b"key", b"changed", NEVER)?;
     let found = one.get(b"key")?.ok_or("an entry that the other instance changed is gone")?;
     ensure!(found.bytes() == b"changed", "a change by the other instance is not seen");
-    drop(found);
     ensure!(two.delete(b"key")?, "the other instance cannot delete an entry");
     ensure!(one.get(b"key")?.is_none(), "an entry that the other instance deleted is still there");
-    one.close()?;
+    let host = one.shut()?;
     two.set(b"key", b"after", NEVER)?;
     ensure!(two.get(b"key")?.is_some(), "closing one instance broke the other");
-    two.close()
+    two.close()?;
+    host.settle()
 }
 
 fn instances_share_tokens(subject: &Subject) -> Outcome {
@@ -40,16 +46,14 @@ fn instances_share_tokens(subject: &Subject) -> Outcome {
     let next = two.compare_and_set(b"key", b"2", NEVER, token)?.ok_or("the other instance's token was refused")?;
     ensure!(one.compare_and_set(b"key", b"x", NEVER, token)?.is_none(), "a token was accepted that the other instance replaced");
     ensure!(one.compare_and_set(b"key", b"3", NEVER, next)?.is_some(), "the other instance's new token was refused");
-    one.close()?;
-    two.close()
+    close_both(one, two)
 }
 
 fn instances_are_separate(subject: &Subject) -> Outcome {
     let (one, two) = (subject.open()?, subject.open()?);
     one.set(b"key", b"value", NEVER)?;
     ensure!(two.get(b"key")?.is_none(), "two instances share entries, although SHARED is not declared");
-    one.close()?;
-    two.close()
+    close_both(one, two)
 }
 
 fn entries_persist(subject: &Subject) -> Outcome {
@@ -66,7 +70,6 @@ fn entries_persist(subject: &Subject) -> Outcome {
     let found = session.get(b"large")?.ok_or("a large entry did not outlive its instance")?;
     ensure!(found.bytes() == large, "a large entry came back changed");
     ensure!(session.get(b"gone")?.is_none(), "a deleted entry came back");
-    drop((small, found));
     session.close()
 }
 
@@ -85,7 +88,6 @@ fn expiry_persists(subject: &Subject) -> Outcome {
         let left = found.expires - session.host.now();
         ensure!((left - 50 * SECOND).abs() < SECOND / 10, "an entry of 100 s has {left} ns left after 50 s");
         ensure!(session.get(b"ever")?.is_some(), "an entry without a ttl is gone");
-        drop(found);
         session.close()?;
     }
     Ok(())
@@ -107,6 +109,5 @@ fn subscription(subject: &Subject) -> Outcome {
     ensure!(eventually(|| reports() >= 3), "{} reports came of three changes", reports());
     let strange = listener.host.invalidated().into_iter().flatten().find(|key| !key.starts_with(b"watched:"));
     ensure!(strange.is_none(), "a change was reported of a key outside the prefix: {strange:?}");
-    writer.close()?;
-    listener.close()
+    close_both(writer, listener)
 }

@@ -10,9 +10,10 @@ use crate::abi::call as raw;
 use crate::abi::host::HostRef;
 use crate::abi::value::Slice;
 use crate::abi::{capability, status, Prelude};
-use crate::sdk::backend::{page_bytes, raw_item, Backend, Completer, Entry, Request};
+use crate::sdk::backend::{Backend, Entry};
 use crate::sdk::call::{Call, Level};
 use crate::sdk::error::{Error, ErrorKind, Result};
+use crate::sdk::request::{page_bytes, raw_item, Completer, Request};
 use crate::sdk::value::Value;
 use crate::sdk::{Lease, Token};
 
