@@ -74,14 +74,14 @@ impl Cache {
     #[inline(always)]
     pub fn get(&self, call: &Call<'_>, key: &[u8]) -> Option<Item> {
         let hash = self.hasher.hash(key);
-        self.shard(hash).lock().read(call, hash as u32, key)
+        self.shard(hash).lock().read(call, hash, key)
     }
 
     /// Looks at an entry with `look`, without counting a hit.
     pub fn peek<T>(&self, key: &[u8], now: i64, look: impl FnOnce(Option<&[u8]>) -> T) -> Option<Seen<T>> {
         let hash = self.hasher.hash(key);
         let shard = self.shard(hash).lock();
-        let slot = shard.find(hash as u32, key).filter(|&slot| !shard.record(slot).is_expired(now))?;
+        let slot = shard.find(hash, key).filter(|&slot| !shard.record(slot).is_expired(now))?;
         let (expires, token) = (shard.record(slot).expires, shard.token(slot));
         Some(Seen { what: look(shard.bytes_of(slot)), expires, token })
     }
@@ -97,7 +97,7 @@ impl Cache {
         let mut gone = Gone::default();
         loop {
             let mut shard = self.shard(hash).lock();
-            let found = shard.find(hash as u32, key);
+            let found = shard.find(hash, key);
             if !holds(&shard, found, now, condition) {
                 return None;
             }
@@ -116,7 +116,7 @@ impl Cache {
                     gone.value = Some(shard.replace(slot, value, expires));
                     slot
                 }
-                None => shard.insert(hash as u32, key, value, expires),
+                None => shard.insert(hash, key, value, expires),
             };
             let token = shard.token(slot);
             drop(shard);
@@ -129,7 +129,7 @@ impl Cache {
     pub fn touch(&self, now: i64, key: &[u8], expires: i64) -> bool {
         let hash = self.hasher.hash(key);
         let mut shard = self.shard(hash).lock();
-        let found = shard.find(hash as u32, key).filter(|&slot| !shard.record(slot).is_expired(now));
+        let found = shard.find(hash, key).filter(|&slot| !shard.record(slot).is_expired(now));
         if let Some(slot) = found {
             shard.touch(slot, expires);
         }
@@ -140,7 +140,7 @@ impl Cache {
     pub fn delete(&self, now: i64, key: &[u8]) -> bool {
         let hash = self.hasher.hash(key);
         let mut shard = self.shard(hash).lock();
-        let Some(slot) = shard.find(hash as u32, key) else {
+        let Some(slot) = shard.find(hash, key) else {
             return false;
         };
         let expired = shard.record(slot).is_expired(now);
@@ -267,9 +267,9 @@ impl Cache {
     }
 
     #[inline(always)]
-    fn shard(&self, hash: u64) -> &Locked<Shard> {
+    fn shard(&self, hash: u32) -> &Locked<Shard> {
         // The number of shards is a power of two; the mask also shows that the index is in bounds.
-        &self.shards[(hash >> 48) as usize & (self.shards.len() - 1)].0
+        &self.shards[hash as usize & (self.shards.len() - 1)].0
     }
 
     /// Takes room for a write in this shard, evicting what it takes; `false` if there is nothing
@@ -295,8 +295,8 @@ impl Cache {
 
     /// Evicts one entry of some other shard. Only for caches of few or very unequal entries.
     #[cold]
-    fn make_room_elsewhere(&self, hash: u64, now: i64, gone: &mut Gone) {
-        let own = (hash >> 48) as usize;
+    fn make_room_elsewhere(&self, hash: u32, now: i64, gone: &mut Gone) {
+        let own = hash as usize;
         for distance in 1..self.shards.len() {
             let mut shard = self.shards[(own + distance) & (self.shards.len() - 1)].0.lock();
             if let Some(departed) = shard.evict(super::policy::Full::Entries, None, now, &self.hasher) {
@@ -312,9 +312,9 @@ impl Cache {
 
     /// A write of what can never fit: what was there is gone all the same, since it is outdated.
     #[cold]
-    fn refuse(&self, now: i64, hash: u64, key: &[u8], condition: Condition) -> Option<Token> {
+    fn refuse(&self, now: i64, hash: u32, key: &[u8], condition: Condition) -> Option<Token> {
         let mut shard = self.shard(hash).lock();
-        let found = shard.find(hash as u32, key);
+        let found = shard.find(hash, key);
         if !holds(&shard, found, now, condition) {
             return None;
         }

@@ -64,13 +64,15 @@ impl Shard {
     #[inline(always)]
     pub fn read(&mut self, call: &Call<'_>, hash: u32, key: &[u8]) -> Option<Item> {
         let slot = self.find(hash, key)?;
-        if self.slab.get(slot).is_expired(call.now()) {
+        let record = self.slab.get_mut(slot);
+        if record.is_expired(call.now()) {
             return None;
         }
-        self.policy.hit(&mut self.slab, slot);
-        let record = self.slab.get(slot);
+        let (expires, version) = (record.expires, record.version);
+        record.warm();
         let value = record.share(call, &self.tables);
-        Some(Item { value, expires: record.expires, token: self.token(slot) })
+        self.policy.hit(&mut self.slab, slot);
+        Some(Item { value, expires, token: self.token_of(slot, version) })
     }
 
     /// The slot of a key, expired or not.
@@ -124,8 +126,8 @@ impl Shard {
         let after = record.charge();
         self.slab.note_expiry(slot, expires);
         self.bytes = self.bytes - before + after;
-        self.policy.reweighed(&mut self.slab, slot, before, after);
-        self.policy.hit(&mut self.slab, slot);
+        self.policy.reweighed(&self.slab, slot, before, after);
+        self.hit(slot);
         old
     }
 
@@ -133,7 +135,7 @@ impl Shard {
     pub fn touch(&mut self, slot: u32, expires: i64) {
         self.slab.get_mut(slot).expires = expires;
         self.slab.note_expiry(slot, expires);
-        self.policy.hit(&mut self.slab, slot);
+        self.hit(slot);
     }
 
     /// Removes an entry.
@@ -228,11 +230,16 @@ impl Shard {
         }
     }
 
+    fn hit(&mut self, slot: u32) {
+        self.slab.get_mut(slot).warm();
+        self.policy.hit(&mut self.slab, slot);
+    }
+
     /// Takes an entry out of index and slab; it is in no queue any more.
     fn detach(&mut self, hasher: &Hasher, slot: u32) -> (Key, Value) {
         let record = self.slab.get(slot);
         self.bytes -= record.charge();
-        self.index.remove(hasher.hash(record.key()) as u32, slot);
+        self.index.remove(hasher.hash(record.key()), slot);
         self.slab.remove(slot, &self.tables)
     }
 }

@@ -9,7 +9,7 @@ const STEPS: u16 = 1024;
 
 /// The hashes of about as many evicted entries as the shard has entries.
 ///
-/// Each is kept as 16 bits of fingerprint and 16 of age, in a small bucket that the other bits
+/// Each is kept as 16 bits of fingerprint and 16 of age, in a small bucket that the upper bits
 /// choose. A stranger is mistaken for one that returns about once in 8000 times, which costs a place
 /// in the main queue and nothing else.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Ghost {
             self.marks = vec![Mark::default(); buckets * WAYS].into_boxed_slice();
         }
         self.remembered += 1;
-        let mark = Mark { fingerprint: hash as u16, step: self.step() };
+        let mark = Mark { fingerprint: fingerprint(hash), step: self.step() };
         let step = mark.step;
         let bucket = self.bucket(hash);
         let place = bucket
@@ -55,9 +55,9 @@ impl Ghost {
         if self.marks.is_empty() {
             return false;
         }
-        let now = self.step();
+        let (now, fingerprint) = (self.step(), fingerprint(hash));
         let known = self.bucket(hash).iter_mut().find(|known| {
-            known.step != 0 && known.fingerprint == hash as u16 && now.wrapping_sub(known.step) <= STEPS
+            known.step != 0 && known.fingerprint == fingerprint && now.wrapping_sub(known.step) <= STEPS
         });
         known.map(std::mem::take).is_some()
     }
@@ -72,6 +72,11 @@ impl Ghost {
         let bucket = ((u64::from(hash) * buckets as u64) >> 32) as usize;
         &mut self.marks[bucket * WAYS..(bucket + 1) * WAYS]
     }
+}
+
+/// Bits that neither the bucket nor the shard is chosen by alone.
+fn fingerprint(hash: u32) -> u16 {
+    (hash.wrapping_mul(0x9E37_79B1) >> 12) as u16
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub enum Full {
 pub trait Policy {
     /// An entry came to be.
     fn inserted(&mut self, slab: &mut Slab, slot: u32, hash: u32);
-    /// An entry was read or written. The hot path.
+    /// An entry was read or written, and its record's heat was raised. The hot path.
     fn hit(&mut self, slab: &mut Slab, slot: u32);
     /// An entry's charge changed from `before` to `after`.
     fn reweighed(&mut self, slab: &Slab, slot: u32, before: u64, after: u64);

@@ -55,8 +55,8 @@ impl Policy for S3Fifo {
     }
 
     #[inline(always)]
-    fn hit(&mut self, slab: &mut Slab, slot: u32) {
-        slab.get_mut(slot).warm();
+    fn hit(&mut self, _slab: &mut Slab, _slot: u32) {
+        // The heat that the shard has raised is all there is to it.
     }
 
     fn reweighed(&mut self, slab: &Slab, slot: u32, before: u64, after: u64) {
@@ -75,7 +75,7 @@ impl Policy for S3Fifo {
                 self.small.unlink(slab, slot);
                 if slab.get(slot).heat() < PROMOTED {
                     let capacity = self.small.len() + self.main.len() + 1;
-                    self.ghost.remember(hasher.hash(slab.get(slot).key()) as u32, capacity);
+                    self.ghost.remember(hasher.hash(slab.get(slot).key()), capacity);
                     return Some(slot);
                 }
                 slab.get_mut(slot).set_heat(0);
