@@ -1,1 +1,104 @@
-//! placeholder
+//! `retainit._native`: the border between Python and the engine.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `function` | the type of cached functions, the way of a hit |
+//! | `miss` | everything a call may need beyond that |
+//! | `caller` | Python as the engine's language |
+//! | `signature`, `encode`, `intern` | from arguments to key bytes |
+//! | `handle` | Python objects as backends hold them |
+//! | `awaitable` | what a hit of an asynchronous function returns |
+//! | `loads`, `operations`, `backend`, `config` | what the Python layer is built on |
+//! | `state`, `process` | attention bits; fork and exit |
+//!
+//! `unsafe` here is CPython's C API; each use says why it holds.
+
+mod awaitable;
+mod backend;
+mod caller;
+mod config;
+mod encode;
+mod errors;
+mod function;
+mod handle;
+mod intern;
+mod loads;
+mod miss;
+mod operations;
+mod process;
+mod signature;
+mod state;
+
+use pyo3::prelude::*;
+
+/// Sets or clears an attention bit.
+#[pyfunction]
+fn set_attention(bit: u64, on: bool) {
+    if on {
+        state::raise(bit);
+    } else {
+        state::lower(bit);
+    }
+}
+
+/// Stops the process's clocks; from here on only `advance_clock` moves them.
+#[pyfunction]
+fn freeze_clock() {
+    retainit_core::clock::freeze();
+}
+
+/// Moves the process's clocks forward by seconds.
+#[pyfunction]
+fn advance_clock(seconds: f64) {
+    retainit_core::clock::advance(std::time::Duration::from_secs_f64(seconds));
+}
+
+/// Lets the process's clocks run again.
+#[pyfunction]
+fn thaw_clock() {
+    retainit_core::clock::thaw();
+}
+
+/// The native module.
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    function::register(module)?;
+    awaitable::register(module)?;
+    config::register(module)?;
+    module.add_class::<backend::Backend>()?;
+    module.add_class::<miss::Key>()?;
+    module.add_class::<loads::Load>()?;
+    module.add_class::<loads::Flight>()?;
+    macro_rules! functions {
+        ($($path:path),* $(,)?) => { $( module.add_function(wrap_pyfunction!($path, module)?)?; )* };
+    }
+    functions![
+        set_attention,
+        freeze_clock,
+        advance_clock,
+        thaw_clock,
+        backend::open_backend,
+        backend::add_plugin,
+        backend::add_plugin_directory,
+        backend::load_plugin,
+        loads::begin,
+        operations::make,
+        operations::set_tiers,
+        operations::tiers,
+        operations::printable_key,
+        operations::key,
+        operations::is_disabled,
+        operations::may_block,
+        operations::peek,
+        operations::put,
+        operations::delete,
+        operations::clear,
+        operations::refresh,
+        operations::info,
+        process::before_fork,
+        process::after_fork_in_parent,
+        process::after_fork_in_child,
+        process::at_exit,
+    ];
+    Ok(())
+}

@@ -1,0 +1,293 @@
+//! Python as the engine's language, and one synchronous call of a cached function.
+
+use std::cell::RefCell;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use pyo3::exceptions::PyException;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use retainit_core::entry::codec;
+use retainit_core::flight::{Flight, Flights, Landing};
+use retainit_core::language::{Caller, Language};
+use retainit_core::{Error, ErrorKind};
+use retainit_plugin_api::sdk::Value;
+
+use crate::errors;
+use crate::function::Cold;
+use crate::handle;
+
+/// What a load hands to those who joined.
+pub enum Shared {
+    /// The function's result.
+    Value(Py<PyAny>),
+    /// What it raised.
+    Raised(PyErr),
+}
+
+/// All loads under way in this process.
+pub static FLIGHTS: LazyLock<Arc<Flights<Shared>>> = LazyLock::new(Default::default);
+
+/// How often a waiting thread looks for signals.
+const SIGNALS: Duration = Duration::from_millis(50);
+
+/// An error on its way through the engine.
+pub struct Raised(pub PyErr);
+
+impl From<Error> for Raised {
+    fn from(error: Error) -> Self {
+        Raised(errors::from_core(&error))
+    }
+}
+
+/// Objects of one function, as the engine handles them.
+pub struct Objects<'a, 'py> {
+    /// The interpreter.
+    pub py: Python<'py>,
+    /// The function.
+    pub cold: &'a Cold,
+    /// What entries of this key have to keep alive.
+    pub keep: Option<Bound<'py, PyAny>>,
+    /// An exception that must not be taken for a failure of the cache, such as an interrupt.
+    pub interrupt: RefCell<Option<PyErr>>,
+}
+
+impl<'a, 'py> Objects<'a, 'py> {
+    /// Of a function, for a key that keeps `keep` alive.
+    pub fn new(py: Python<'py>, cold: &'a Cold, keep: Option<Bound<'py, PyAny>>) -> Self {
+        Objects { py, cold, keep, interrupt: RefCell::new(None) }
+    }
+
+    /// Raises what was put aside.
+    ///
+    /// # Errors
+    /// The interrupt.
+    pub fn interrupted(&self) -> PyResult<()> {
+        self.interrupt.borrow_mut().take().map_or(Ok(()), Err)
+    }
+
+    fn failure(&self, operation: &'static str, what: &str, error: PyErr) -> Error {
+        let text = error.to_string();
+        if !error.is_instance_of::<PyException>(self.py) {
+            *self.interrupt.borrow_mut() = Some(error);
+        }
+        Error::new(ErrorKind::Invalid, operation, format!("{what}: {text}"))
+            .with("function", self.cold.engine.name())
+    }
+}
+
+impl<'py> Language for Objects<'_, 'py> {
+    type Object = Bound<'py, PyAny>;
+
+    fn hold(&self, object: &Self::Object) -> Value {
+        let keep = self.keep.as_ref().map_or(std::ptr::null_mut(), Bound::as_ptr);
+        // SAFETY: attached; the result owns its one reference.
+        unsafe { Value::from_raw(handle::hold(&self.cold.cells, object.as_ptr(), keep)) }
+    }
+
+    fn take(&self, value: Value) -> Option<Self::Object> {
+        // SAFETY: attached; `into_raw` gives up the reference that `take` consumes.
+        unsafe { Bound::from_owned_ptr_or_opt(self.py, handle::take(&value.into_raw())) }
+    }
+
+    fn dump(&self, object: &Self::Object) -> Result<(u16, Vec<u8>), Error> {
+        static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let dumped = DUMPS
+            .import(self.py, "pickle", "dumps")
+            .and_then(|dumps| dumps.call1((object, 5)))
+            .and_then(|bytes| Ok(bytes.cast_into::<PyBytes>()?.as_bytes().to_vec()));
+        dumped
+            .map(|bytes| (codec::PICKLE, bytes))
+            .map_err(|error| self.failure("serialize", "the result cannot be stored outside the process", error))
+    }
+
+    fn load(&self, codec: u16, payload: &[u8]) -> Result<Self::Object, Error> {
+        static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if codec != codec::PICKLE {
+            return Err(Error::new(ErrorKind::Corrupt, "deserialize", format!("unknown codec `{codec}`")));
+        }
+        LOADS
+            .import(self.py, "pickle", "loads")
+            .and_then(|loads| loads.call1((PyBytes::new(self.py, payload),)))
+            .map_err(|error| self.failure("deserialize", "a stored result cannot be read", error))
+    }
+
+    fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.py.detach(work)
+    }
+}
+
+/// Flights that the running code is part of: a linked list in a context variable.
+#[pyclass(module = "retainit._native", frozen)]
+pub struct Holding {
+    flight: Arc<Flight<Shared>>,
+    outer: Option<Py<PyAny>>,
+}
+
+fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    VARIABLE
+        .get_or_try_init(py, || {
+            Ok(py.import("contextvars")?.getattr("ContextVar")?.call1(("retainit_loads",))?.unbind())
+        })
+        .map(|variable| variable.bind(py))
+}
+
+fn current(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let mut value = std::ptr::null_mut();
+    // SAFETY: attached; the result is a new reference or null.
+    unsafe {
+        if ffi::PyContextVar_Get(variable(py)?.as_ptr(), std::ptr::null_mut(), &mut value) < 0 {
+            return Err(PyErr::fetch(py));
+        }
+        Ok(Bound::from_owned_ptr_or_opt(py, value))
+    }
+}
+
+/// Makes `flight` part of what the running context holds; the token undoes it.
+///
+/// # Errors
+/// Out of memory.
+pub fn enter<'py>(py: Python<'py>, flight: &Arc<Flight<Shared>>) -> PyResult<Bound<'py, PyAny>> {
+    let outer = current(py)?.map(Bound::unbind);
+    let holding = Bound::new(py, Holding { flight: flight.clone(), outer })?;
+    // SAFETY: attached; the result is a new reference or null.
+    unsafe {
+        Bound::from_owned_ptr_or_err(py, ffi::PyContextVar_Set(variable(py)?.as_ptr(), holding.as_ptr()))
+    }
+}
+
+/// Undoes [`enter`].
+///
+/// # Errors
+/// The token is of another context.
+pub fn leave(py: Python<'_>, token: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: attached.
+    if unsafe { ffi::PyContextVar_Reset(variable(py)?.as_ptr(), token.as_ptr()) } < 0 {
+        return Err(PyErr::fetch(py));
+    }
+    Ok(())
+}
+
+/// Flights that the running context holds.
+pub fn holding(py: Python<'_>) -> Vec<Arc<Flight<Shared>>> {
+    let mut flights = Vec::new();
+    let mut next = current(py).ok().flatten();
+    while let Some(holding) = next.as_ref().and_then(|next| next.cast::<Holding>().ok()) {
+        let holding = holding.get();
+        flights.push(holding.flight.clone());
+        next = holding.outer.as_ref().map(|outer| outer.bind(py).clone());
+    }
+    flights.reverse();
+    flights
+}
+
+/// Whether this thread drives an event loop of asyncio.
+pub fn drives_a_loop(py: Python<'_>) -> bool {
+    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let Ok(modules) = py.import("sys").and_then(|sys| sys.getattr("modules")) else { return false };
+    // Nobody has a loop who has not imported asyncio, and importing it is not for us to do.
+    if !modules.contains("asyncio.events").unwrap_or(false) {
+        return false;
+    }
+    RUNNING
+        .import(py, "asyncio.events", "_get_running_loop")
+        .and_then(|running| running.call0())
+        .is_ok_and(|running| !running.is_none())
+}
+
+/// One synchronous call.
+pub struct PythonCall<'a, 'py> {
+    /// The function's objects.
+    pub objects: Objects<'a, 'py>,
+    /// Positional arguments.
+    pub arguments: Bound<'py, PyTuple>,
+    /// Keyword arguments.
+    pub keywords: Option<Bound<'py, PyDict>>,
+}
+
+impl<'py> Language for PythonCall<'_, 'py> {
+    type Object = Bound<'py, PyAny>;
+
+    fn hold(&self, object: &Self::Object) -> Value {
+        self.objects.hold(object)
+    }
+    fn take(&self, value: Value) -> Option<Self::Object> {
+        self.objects.take(value)
+    }
+    fn dump(&self, object: &Self::Object) -> Result<(u16, Vec<u8>), Error> {
+        self.objects.dump(object)
+    }
+    fn load(&self, codec: u16, payload: &[u8]) -> Result<Self::Object, Error> {
+        self.objects.load(codec, payload)
+    }
+    fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.objects.detached(work)
+    }
+}
+
+impl<'py> Caller for PythonCall<'_, 'py> {
+    type Error = Raised;
+    type Shared = Shared;
+
+    fn run(&self, flight: &Arc<Flight<Shared>>) -> Result<Self::Object, Raised> {
+        let py = self.objects.py;
+        let token = enter(py, flight).map_err(Raised)?;
+        let outcome = self.run_alone();
+        leave(py, &token).map_err(Raised)?;
+        outcome
+    }
+
+    fn run_alone(&self) -> Result<Self::Object, Raised> {
+        let wrapped = self.objects.cold.wrapped.bind(self.objects.py);
+        wrapped.call(&self.arguments, self.keywords.as_ref()).map_err(Raised)
+    }
+
+    fn share(&self, outcome: &Result<Self::Object, Raised>) -> Option<Arc<Shared>> {
+        share(self.objects.py, outcome.as_ref().map_err(|raised| &raised.0))
+    }
+
+    fn unshare(&self, shared: &Shared) -> Result<Self::Object, Raised> {
+        unshare(self.objects.py, shared).map_err(Raised)
+    }
+
+    fn holding(&self) -> Vec<Arc<Flight<Shared>>> {
+        holding(self.objects.py)
+    }
+
+    fn may_block(&self) -> bool {
+        !drives_a_loop(self.objects.py)
+    }
+
+    fn wait(&self, flight: &Flight<Shared>) -> Result<Landing<Shared>, Raised> {
+        loop {
+            if let Some(landing) = self.objects.py.detach(|| flight.wait(SIGNALS)) {
+                return Ok(landing);
+            }
+            self.objects.py.check_signals().map_err(Raised)?;
+        }
+    }
+}
+
+/// What those who joined get. An interrupt, an exit or a cancellation concerns only the one it hit:
+/// the others start again.
+pub fn share(py: Python<'_>, outcome: Result<&Bound<'_, PyAny>, &PyErr>) -> Option<Arc<Shared>> {
+    match outcome {
+        Ok(value) => Some(Arc::new(Shared::Value(value.clone().unbind()))),
+        Err(error) if error.is_instance_of::<PyException>(py) => Some(Arc::new(Shared::Raised(error.clone_ref(py)))),
+        Err(_) => None,
+    }
+}
+
+/// What a leader shared.
+///
+/// # Errors
+/// What the function raised.
+pub fn unshare<'py>(py: Python<'py>, shared: &Shared) -> PyResult<Bound<'py, PyAny>> {
+    match shared {
+        Shared::Value(value) => Ok(value.bind(py).clone()),
+        Shared::Raised(error) => Err(error.clone_ref(py)),
+    }
+}

@@ -1,0 +1,52 @@
+//! Exceptions: the classes of `retainit.errors`, raised from here.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use retainit_core::{Error, ErrorKind};
+
+/// A class of `retainit.errors`.
+pub struct Exception {
+    name: &'static str,
+    class: PyOnceLock<Py<PyAny>>,
+}
+
+impl Exception {
+    const fn new(name: &'static str) -> Self {
+        Exception { name, class: PyOnceLock::new() }
+    }
+
+    /// An exception of this class.
+    pub fn error(&self, message: impl Into<String>) -> PyErr {
+        let message = message.into();
+        Python::attach(|py| {
+            match self.class.import(py, "retainit.errors", self.name).and_then(|class| class.call1((message,))) {
+                Ok(exception) => PyErr::from_value(exception),
+                Err(error) => error,
+            }
+        })
+    }
+
+    /// Whether `error` is of this class.
+    pub fn matches(&self, py: Python<'_>, error: &PyErr) -> bool {
+        self.class.import(py, "retainit.errors", self.name).is_ok_and(|class| error.matches(py, class).unwrap_or(false))
+    }
+}
+
+/// Options, arguments or files are wrong.
+pub static CONFIGURATION: Exception = Exception::new("ConfigurationError");
+static BACKEND: Exception = Exception::new("BackendError");
+/// A value that has no key.
+pub static UNKEYABLE: Exception = Exception::new("UnkeyableError");
+/// A result that cannot be turned into bytes.
+pub static SERIALIZATION: Exception = Exception::new("SerializationError");
+
+/// The exception of an engine's error.
+pub fn from_core(error: &Error) -> PyErr {
+    let class = match error.kind() {
+        ErrorKind::Configuration => &CONFIGURATION,
+        ErrorKind::Invalid if error.operation() == "make a key" => &UNKEYABLE,
+        ErrorKind::Invalid if error.operation() == "serialize" => &SERIALIZATION,
+        _ => &BACKEND,
+    };
+    class.error(error.to_string())
+}

@@ -1,0 +1,269 @@
+//! Calls that the fast path did not answer.
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyTuple};
+use retainit_core::abi::call::NEVER;
+use retainit_core::key::{self, tag, KeyBuffer};
+use retainit_core::pipeline::{self, Mode};
+use retainit_core::tier::CallKey;
+
+use crate::caller::{Objects, PythonCall, FLIGHTS};
+use crate::encode::Encoder;
+use crate::function::{self, Cold, Function};
+use crate::{awaitable, errors, handle, signature, state};
+
+/// A call's key.
+#[pyclass(module = "retainit._native", frozen)]
+pub struct Key {
+    /// Both spellings.
+    pub call: CallKey,
+    /// Tokens of interned objects, which the entry keeps.
+    pub keep: Option<Py<PyAny>>,
+}
+
+#[pymethods]
+impl Key {
+    /// The encoding of the arguments.
+    #[getter]
+    fn encoding(&self) -> &[u8] {
+        self.call.encoding()
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.call == other.call
+    }
+
+    fn __hash__(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.call.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// The vectorcall's slow way.
+///
+/// # Safety
+/// As a vectorcall of a [`Function`].
+#[cold]
+pub unsafe fn call(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: attached, as every vectorcall is.
+    let py = unsafe { Python::assume_attached() };
+    let answer = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: borrowed from the caller for the call.
+        let (function, positional, keywords) = unsafe {
+            let function = Bound::from_borrowed_ptr(py, callable);
+            let positional = (0..count).map(|index| Bound::from_borrowed_ptr(py, *arguments.add(index)));
+            let positional: Vec<_> = positional.collect();
+            (function, PyTuple::new(py, positional)?, signature::keywords(py, arguments, count, names)?)
+        };
+        answer(&function, positional, keywords)
+    }));
+    let answer = answer.unwrap_or_else(|_| Err(PyRuntimeError::new_err("retainit panicked; this is a fault in retainit")));
+    match answer {
+        Ok(value) => value.into_ptr(),
+        Err(error) => {
+            error.restore(py);
+            std::ptr::null_mut()
+        }
+    }
+}
+
+fn answer<'py>(
+    function: &Bound<'py, PyAny>,
+    arguments: Bound<'py, PyTuple>,
+    keywords: Option<Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = function.py();
+    let this = function::of(function)?;
+    let cold = this.cold()?;
+    if is_disabled(py)? {
+        return cold.wrapped.bind(py).call(&arguments, keywords.as_ref());
+    }
+    resolve(function, this)?;
+    let Some(key) = key_or_warn(this, cold, &arguments, keywords.as_ref())? else {
+        return cold.wrapped.bind(py).call(&arguments, keywords.as_ref());
+    };
+    let objects = Objects::new(py, cold, key.keep.as_ref().map(|keep| keep.bind(py).clone()));
+    if let Some(value) = look(&objects, &key.call)? {
+        this.count_hit();
+        let value = copied(cold, value)?;
+        if this.is_asynchronous() {
+            // SAFETY: attached; the value's reference passes over.
+            return unsafe {
+                Bound::from_owned_ptr_or_err(py, awaitable::ready(value.into_ptr(), function.as_ptr()))
+            };
+        }
+        return Ok(value);
+    }
+    if let Some(drive) = &cold.drive {
+        return drive.bind(py).call1((function, key, arguments, keywords));
+    }
+    run(cold, PythonCall { objects, arguments, keywords }, &key.call, Mode::Read)
+}
+
+/// Answers a synchronous call through the engine.
+///
+/// # Errors
+/// What the function raised.
+pub fn run<'py>(cold: &Cold, call: PythonCall<'_, 'py>, key: &CallKey, mode: Mode) -> PyResult<Bound<'py, PyAny>> {
+    let outcome = pipeline::call(&FLIGHTS, &cold.engine, &call, key, mode);
+    // SAFETY: attached, no lock held.
+    unsafe { handle::drain() };
+    call.objects.interrupted()?;
+    copied(cold, outcome.map_err(|raised| raised.0)?)
+}
+
+/// What a caller gets of a kept value.
+///
+/// # Errors
+/// What copying raised.
+pub fn copied<'py>(cold: &Cold, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    match &cold.copy {
+        None => Ok(value),
+        Some(copy) => copy.bind(value.py()).call1((value,)),
+    }
+}
+
+/// Asks the first tier, where that is only a look.
+fn look<'py>(objects: &Objects<'_, 'py>, key: &CallKey) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let tiers = objects.cold.engine.tiers();
+    let Some(first) = tiers.first().filter(|tier| !tier.may_block()) else { return Ok(None) };
+    match first.read(objects, key, |error| objects.cold.engine.note(&error)) {
+        Ok(found) => Ok(found.map(|found| found.object)),
+        // The engine will meet the same failure, and count it.
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether caching is disabled here and now. Drains what was released on the way.
+///
+/// # Errors
+/// What Python's side raised.
+pub fn is_disabled(py: Python<'_>) -> PyResult<bool> {
+    static ASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let state = state::load();
+    if state & state::RELEASES != 0 {
+        // SAFETY: attached, no lock held.
+        unsafe { handle::drain() };
+    }
+    Ok(state & state::DISABLED != 0
+        && ASK.import(py, "retainit._registry", "is_disabled")?.call0()?.is_truthy()?)
+}
+
+/// Makes the tiers those of the present configuration.
+///
+/// # Errors
+/// A mistake in the configuration.
+pub fn resolve(function: &Bound<'_, PyAny>, this: &Function) -> PyResult<()> {
+    if this.is_resolved() {
+        return Ok(());
+    }
+    let expected = state::calm();
+    let cold = this.cold()?;
+    cold.resolve.bind(function.py()).call1((function,))?;
+    let tiers = cold.engine.tiers();
+    cold.local.set(!tiers.iter().any(retainit_core::tier::Tier::is_outside));
+    let first = tiers.first().filter(|tier| tier.keeps_objects() && !tier.may_block());
+    // What comes from a farther tier brings its own expiry.
+    let expires = tiers.len() > 1 || tiers.iter().any(|tier| tier.ttl() != NEVER);
+    this.arm(first.map(|tier| (&**tier.instance(), expires)), expected);
+    Ok(())
+}
+
+/// The key of a call; `None` if the call is to run uncached, after one warning for each function.
+fn key_or_warn<'py>(
+    this: &Function,
+    cold: &Cold,
+    arguments: &Bound<'py, PyTuple>,
+    keywords: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Option<Key>> {
+    let py = arguments.py();
+    match key(this, cold, arguments, keywords) {
+        Ok(key) => Ok(key),
+        Err(error) if errors::UNKEYABLE.matches(py, &error) && !cold.engine.policy().strict => {
+            cold.engine.counters.misses.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if !cold.warned.replace(true) {
+                let text = format!("`{}` runs uncached: {}", cold.engine.name(), error.value(py));
+                let category = py.import("retainit.errors")?.getattr("UnkeyableWarning")?;
+                py.import("warnings")?.call_method1("warn", (text, category, 2))?;
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The key of a call; `None` if the arguments do not fit the signature.
+///
+/// # Errors
+/// `UnkeyableError`, and what the key builder raised.
+pub fn key<'py>(
+    this: &Function,
+    cold: &Cold,
+    arguments: &Bound<'py, PyTuple>,
+    keywords: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Option<Key>> {
+    let py = arguments.py();
+    let mut buffer = KeyBuffer::new();
+    let interns = cold.local.get().then_some(&cold.interns);
+    let mut encoder = Encoder { key: &mut buffer, interns, keep: Vec::new() };
+    if let Some(typed) = cold.by_equality {
+        let whole = equality_key(arguments, keywords, typed)?;
+        let Some((number, token)) = cold.interns.number(&whole)? else {
+            // functools' own error: hashing the arguments fails.
+            whole.hash()?;
+            return Ok(None);
+        };
+        encoder.key.push(tag::INTERNED);
+        encoder.key.extend(&number.to_le_bytes());
+        encoder.keep.push(token);
+    } else if let Some(builder) = &cold.key_builder {
+        let Some((by_position, by_name)) = this.signature().normal_form(arguments, keywords)? else {
+            return Ok(None);
+        };
+        let mut all = vec![cold.wrapped.bind(py).clone()];
+        all.extend(by_position);
+        let built = builder.bind(py).call(PyTuple::new(py, all)?, Some(&by_name))?;
+        let text = built.cast::<PyString>().map_err(|_| signature::not_text(&built))?.to_str()?;
+        key::check_built(text).map_err(|error| errors::from_core(&error))?;
+        encoder.key.push(tag::BUILT);
+        encoder.key.extend(text.as_bytes());
+    } else if !this.signature().encode(&mut encoder, arguments, keywords)? {
+        return Ok(None);
+    }
+    let keep = encoder.keep;
+    let portable = keep.is_empty();
+    let keep = if keep.is_empty() { None } else { Some(PyTuple::new(py, keep)?.into_any().unbind()) };
+    Ok(Some(Key { call: CallKey::new(&cold.engine, buffer.as_slice(), portable), keep }))
+}
+
+/// What functools would look a call up by: equal for `1`, `1.0` and `True` unless `typed`.
+fn equality_key<'py>(
+    arguments: &Bound<'py, PyTuple>,
+    keywords: Option<&Bound<'py, PyDict>>,
+    typed: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = arguments.py();
+    let make = MAKE.import(py, "functools", "_make_key")?;
+    let none;
+    let keywords = match keywords {
+        Some(keywords) => keywords,
+        None => {
+            none = PyDict::new(py);
+            &none
+        }
+    };
+    make.call1((arguments, keywords, typed))
+}

@@ -1,0 +1,83 @@
+//! Fork and exit.
+//!
+//! Both are seen through Python's own hooks (`os.register_at_fork`, `atexit`), so that the way of a
+//! call pays nothing for them.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use retainit_core::{Function, Instance};
+
+use crate::backend::open_instances;
+use crate::caller::FLIGHTS;
+use crate::handle;
+
+/// How long plugins may take to finish at exit.
+const LEAVING: Duration = Duration::from_secs(2);
+
+thread_local! {
+    /// Backends that were prepared for the fork under way on this thread.
+    static PREPARED: RefCell<Vec<Arc<Instance>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Before a fork: brings every lock into a known state.
+#[pyfunction]
+pub fn before_fork(py: Python<'_>) {
+    let instances = open_instances();
+    // Who holds one of these locks needs nothing of this thread but, perhaps, the interpreter.
+    py.detach(|| {
+        for instance in &instances {
+            instance.fork_prepare();
+        }
+        FLIGHTS.fork_prepare();
+        Function::fork_prepare();
+    });
+    PREPARED.set(instances);
+}
+
+/// After a fork, in the parent.
+#[pyfunction]
+pub fn after_fork_in_parent() {
+    // SAFETY: follows `before_fork` on the thread that forked.
+    unsafe {
+        Function::fork_done();
+        FLIGHTS.fork_done(false);
+    }
+    for instance in PREPARED.take() {
+        instance.fork_parent();
+    }
+}
+
+/// After a fork, in the child.
+#[pyfunction]
+pub fn after_fork_in_child() {
+    handle::fork_child();
+    // SAFETY: follows `before_fork` on the thread that forked, which is the only one here.
+    unsafe {
+        Function::fork_done();
+        FLIGHTS.fork_done(true);
+    }
+    for instance in PREPARED.take() {
+        instance.fork_child();
+    }
+}
+
+/// At interpreter exit: plugins stop their threads, and what they release from now on leaks.
+#[pyfunction]
+pub fn at_exit(py: Python<'_>) {
+    let instances = open_instances();
+    py.detach(|| {
+        for instance in &instances {
+            // At exit nobody is left to hear of it; the plugin has logged what went wrong.
+            let _ = instance.flush();
+            let _ = instance.quiesce(LEAVING);
+        }
+    });
+    // SAFETY: attached, no lock held.
+    unsafe { handle::close() };
+    // A backend must not be closed later than here, when plugins may call back into an interpreter
+    // that is gone: the operating system reclaims what is left.
+    std::mem::forget(instances);
+}
