@@ -1,1 +1,15 @@
-//! placeholder
+//! What the tests across retainit's parts share.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `build` | plugins built by cargo, and variants of plugins built by the C compiler |
+//! | `scratch` | a directory of a test's own |
+//! | `variant` | copies of the plugin API with one thing changed, as other versions have it |
+
+mod build;
+mod scratch;
+mod variant;
+
+pub use build::{c_plugin, cargo_plugin, fixture, workspace};
+pub use scratch::Scratch;
+pub use variant::{host_against, plugin_against, Change};

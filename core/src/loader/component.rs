@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use retainit_plugin_api::abi::backend::BackendTable;
 use retainit_plugin_api::abi::kind;
 use retainit_plugin_api::abi::manifest::ComponentManifest;
 use serde_json::Value;
@@ -110,13 +111,18 @@ impl Component {
         self.table().map(drop)
     }
 
+    /// The flat table of a backend, for whoever drives it without an instance around it.
+    pub fn backend_table(&self) -> Result<BackendTable> {
+        match self.table()? {
+            Table::Backend(table) => Ok(table),
+            _ => Err(self.wrong_kind(Kind::Backend)),
+        }
+    }
+
     /// Opens a backend that messages will call `name`.
     pub fn open_backend(&self, name: &str, options: &Value) -> Result<Arc<Instance>> {
         self.validate(name, options)?;
-        match self.table()? {
-            Table::Backend(table) => Instance::open(name, self.clone(), table, options),
-            _ => Err(self.wrong_kind(Kind::Backend)),
-        }
+        Instance::open(name, self.clone(), self.backend_table()?, options)
     }
 
     /// Opens a serializer.

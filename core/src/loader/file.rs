@@ -73,11 +73,12 @@ pub fn open(path: &Path) -> Result<Checked, String> {
     let file = File::open(&real).map_err(|error| format!("cannot be read: {}", reason(&error)))?;
     let metadata = file.metadata().map_err(|error| format!("cannot be read: {}", reason(&error)))?;
     regular(&metadata)?;
-    guarded(&metadata, "the file")?;
+    let user = effective_user();
+    guarded(&metadata, "the file", user)?;
     if let Some(directory) = real.parent() {
         let metadata = std::fs::metadata(directory)
             .map_err(|error| format!("its directory cannot be read: {}", reason(&error)))?;
-        guarded(&metadata, "its directory")?;
+        guarded(&metadata, "its directory", user)?;
     }
     match metadata.len() {
         0 => return Err("the file is empty".to_owned()),
@@ -113,12 +114,21 @@ fn regular(metadata: &Metadata) -> Result<(), String> {
     Err(format!("expected a regular file, found {found}"))
 }
 
+#[cfg(unix)]
+fn effective_user() -> u32 {
+    // SAFETY: has no preconditions.
+    unsafe { libc::geteuid() }
+}
+
+#[cfg(not(unix))]
+fn effective_user() -> u32 {
+    0
+}
+
 /// Whoever may write a plugin's file, or replace it in its directory, may run code here.
 #[cfg(unix)]
-fn guarded(metadata: &Metadata, what: &str) -> Result<(), String> {
+fn guarded(metadata: &Metadata, what: &str, user: u32) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt;
-    // SAFETY: has no preconditions.
-    let user = unsafe { libc::geteuid() };
     if metadata.uid() != user && metadata.uid() != 0 {
         return Err(format!(
             "{what} is owned by user `{}`, expected user `{user}` (this process) or `0`",
@@ -136,7 +146,7 @@ fn guarded(metadata: &Metadata, what: &str) -> Result<(), String> {
 
 /// Windows guards files by inherited access lists; a directory only its users can write is the default.
 #[cfg(not(unix))]
-fn guarded(_metadata: &Metadata, _what: &str) -> Result<(), String> {
+fn guarded(_metadata: &Metadata, _what: &str, _user: u32) -> Result<(), String> {
     Ok(())
 }
 
@@ -146,5 +156,24 @@ fn reason(error: &std::io::Error) -> String {
     match text.find(" (os error") {
         Some(end) => text[..end].to_owned(),
         None => text,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn files_of_root_and_of_this_user_are_trusted_and_no_others() {
+        let metadata = std::fs::metadata(std::env::current_exe().unwrap()).unwrap();
+        let owner = metadata.uid();
+        assert_eq!(guarded(&metadata, "the file", owner), Ok(()));
+        let other = guarded(&metadata, "the file", owner + 1);
+        if owner == 0 {
+            assert_eq!(other, Ok(()));
+        } else {
+            assert!(other.unwrap_err().starts_with(&format!("the file is owned by user `{owner}`, expected user")));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Loaded libraries: each file once, for ever.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -90,17 +91,18 @@ fn dlopen(path: &Path) -> Result<Library, String> {
     // SAFETY: plugins run with the full rights of the process, as documented; the file is one that
     // nobody else could have written.
     let library = unsafe { UnixLibrary::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    library.map(Library::from).map_err(|error| refused(path, &error.to_string()))
+    library.map(Library::from).map_err(|error| refused(path, &error))
 }
 
 #[cfg(not(unix))]
 fn dlopen(path: &Path) -> Result<Library, String> {
     // SAFETY: as for Unix.
-    unsafe { Library::new(path) }.map_err(|error| refused(path, &error.to_string()))
+    unsafe { Library::new(path) }.map_err(|error| refused(path, &error))
 }
 
 /// The dynamic loader's own text, without the path that the message around it gives.
-fn refused(path: &Path, text: &str) -> String {
+fn refused(path: &Path, error: &libloading::Error) -> String {
+    let text = error.source().map_or_else(|| error.to_string(), ToString::to_string);
     let text = text.trim().trim_start_matches(&*path.to_string_lossy()).trim_start_matches([':', ' ']);
     let text: String = text.chars().take(300).collect();
     format!("cannot be loaded: {text}")

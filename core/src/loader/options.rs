@@ -191,6 +191,7 @@ fn expected_type(schema: &Value) -> String {
 /// A value in a message: texts as they are, everything in backticks, nothing without end.
 fn shown(value: &Value) -> String {
     let text = match value {
+        Value::String(text) if text.is_empty() => return "an empty text".to_owned(),
         Value::String(text) if text.contains("://") && text.contains('@') => return "a URL with credentials".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(_) => return "a list".to_owned(),
@@ -243,7 +244,7 @@ mod tests {
             (json!({"path": "x", "max_sise": 5}), "unknown option `max_sise` for backend `default`: expected one of `hosts`, `max_size`, `path`, `policy`, `share`, `tls`; hint: did you mean `max_size`?"),
             (json!({}), "missing option `path` for backend `default`: expected a text, found nothing"),
             (json!({"path": 5}), "option `path` for backend `default`: expected a text, found `5`"),
-            (json!({"path": ""}), "option `path` for backend `default`: expected at least 1 characters, found ``"),
+            (json!({"path": ""}), "option `path` for backend `default`: expected at least 1 characters, found an empty text"),
             (json!({"path": "x", "max_size": 0}), "option `max_size` for backend `default`: expected more than `0`, found `0`"),
             (json!({"path": "x", "max_size": "10"}), "option `max_size` for backend `default`: expected an integer or `null`, found the text `10`"),
             (json!({"path": "x", "max_size": true}), "option `max_size` for backend `default`: expected an integer or `null`, found `true`"),

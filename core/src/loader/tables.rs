@@ -93,7 +93,7 @@ impl Table {
 pub fn check(manifest: &Manifest, tables: &[Table]) -> Result<(), String> {
     if manifest.components.len() != tables.len() {
         return Err(format!(
-            "its manifest names {} components, its library has {}",
+            "its manifest has `{}` components, its library `{}`",
             manifest.components.len(),
             tables.len()
         ));
