@@ -74,6 +74,7 @@ pub enum Evicted {
 
 /// The host, as an instance sees it. Valid until the instance is dropped.
 #[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
 pub struct Host(HostRef);
 
 // SAFETY: the contract lets all host functions be called from any thread.
