@@ -110,11 +110,13 @@ def _build_plugins(profile: str) -> list[Path]:
 
 
 def _install_plugins(libraries: list[Path]) -> None:
-    """Makes `retainit/_plugins` hold exactly these libraries."""
+    """Makes `retainit/_plugins` hold these libraries and no others."""
     folder = PROJECT / "retainit" / "_plugins"
     folder.mkdir(exist_ok=True)
-    for stale in set(folder.iterdir()) - {folder / library.name for library in libraries}:
-        stale.unlink()
+    wanted = {library.name for library in libraries}
+    for file in folder.iterdir():
+        if file.suffix in LIBRARY_SUFFIXES and file.name not in wanted:
+            file.unlink()
     for library in libraries:
         # A new file rather than new bytes in the old one: a running process may have that one mapped.
         unfinished = folder / f".{library.name}.new"
