@@ -1,5 +1,6 @@
 //! Operations in flight: which pending call waits for which completion.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,15 +65,15 @@ struct Slot {
     /// Which life of the slot it is; part of the id.
     generation: u32,
     waiter: Option<Waiter>,
-    /// Whether the operation of the generation before was given up before its completion came, so
-    /// that a completion for it is late rather than a duplicate.
-    abandoned: bool,
 }
 
 #[derive(Default)]
 struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// The last operations that were given up before their completion came, so that it is known for
+    /// late rather than taken for a duplicate.
+    abandoned: VecDeque<u64>,
 }
 
 /// The operations in flight of one instance.
@@ -92,7 +93,7 @@ impl Operations {
     pub(crate) const fn new(instance: u16) -> Self {
         Operations {
             instance,
-            slots: Mutex::new(Slots { slots: Vec::new(), free: Vec::new() }),
+            slots: Mutex::new(Slots { slots: Vec::new(), free: Vec::new(), abandoned: VecDeque::new() }),
             duplicates: AtomicU64::new(0),
             late: AtomicU64::new(0),
         }
@@ -104,7 +105,7 @@ impl Operations {
         let index = match slots.free.pop() {
             Some(index) => index,
             None if slots.slots.len() < LIMIT => {
-                slots.slots.push(Slot { generation: 1, waiter: None, abandoned: false });
+                slots.slots.push(Slot { generation: 1, waiter: None });
                 (slots.slots.len() - 1) as u32
             }
             None => return None,
@@ -163,7 +164,7 @@ impl Operations {
     pub(crate) fn forget_all(&self) {
         let waiters: Vec<Waiter> = {
             let mut slots = self.slots.lock();
-            let Slots { slots, free } = &mut *slots;
+            let Slots { slots, free, .. } = &mut *slots;
             let taken = slots.iter_mut().enumerate().filter_map(|(index, slot)| {
                 let waiter = slot.waiter.take()?;
                 slot.generation = slot.generation.wrapping_add(1).max(1);
@@ -199,18 +200,21 @@ impl Operations {
         }
         let waiter = slot.waiter.take()?;
         slot.generation = slot.generation.wrapping_add(1).max(1);
-        slot.abandoned = abandoned;
         slots.free.push(index);
+        if abandoned {
+            if slots.abandoned.len() == LIMIT {
+                slots.abandoned.pop_front();
+            }
+            slots.abandoned.push_back(op);
+        }
         Some(waiter)
     }
 
     fn was_abandoned(&self, op: u64) -> bool {
         let mut slots = self.slots.lock();
-        let Some(index) = self.index(op) else { return false };
-        let Some(slot) = slots.slots.get_mut(index as usize) else { return false };
-        let last = ((op >> 32) as u32).wrapping_add(1).max(1) == slot.generation;
+        let position = slots.abandoned.iter().position(|abandoned| *abandoned == op);
         // Late once; a second completion of the same operation is a duplicate.
-        last && std::mem::take(&mut slot.abandoned)
+        position.and_then(|position| slots.abandoned.remove(position)).is_some()
     }
 
     fn index(&self, op: u64) -> Option<u32> {
@@ -289,6 +293,8 @@ mod tests {
         let operations = Operations::new(7);
         let op = operations.begin(Box::new(|_| panic!("nobody waits"))).unwrap();
         assert!(operations.withdraw(op, true));
+        // Its slot is used again before the late completion comes.
+        complete(&operations, operations.begin(Box::new(drop)).unwrap(), &outcome(1));
         complete(&operations, op, &outcome(1));
         complete(&operations, op, &outcome(1));
         assert_eq!((operations.duplicates(), operations.late()), (1, 1));
