@@ -1,1 +1,50 @@
-//! placeholder
+//! Entries on disk, shared by the processes of a machine: small values in SQLite, large ones in files
+//! that are read by memory map. `docs/disk-format.md` describes what is where and why it stays whole.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`store`] | the backend: from the trait's methods to the database |
+//! | [`config`] | its options |
+//! | `database` | connections, the writer's gate, rebuilding |
+//! | `entries`, `scan`, `lease` | the operations |
+//! | `schema` | tables and pragmas |
+//! | `connection`, `pool`, `gate`, `wait` | who may use SQLite, and how long they wait |
+//! | `directory`, `files`, `mapping` | the directory, files of large values, their maps |
+//! | `totals`, `recency`, `eviction`, `sweeper` | bounds and expiry |
+//! | `damage`, `failure`, `fork`, `token` | setting aside, errors, children, versions |
+
+pub mod config;
+pub mod store;
+
+mod connection;
+mod damage;
+mod database;
+mod directory;
+mod entries;
+mod eviction;
+mod failure;
+mod files;
+mod fork;
+mod gate;
+mod lease;
+mod mapping;
+mod pool;
+mod recency;
+mod scan;
+mod schema;
+mod sweeper;
+mod token;
+mod totals;
+mod wait;
+
+pub use config::Options;
+pub use store::DiskBackend;
+
+#[cfg(feature = "export")]
+retainit_plugin_api::export_plugin! {
+    name: "disk",
+    backends: [store::DiskBackend],
+    serializers: [],
+    compressors: [],
+    sinks: [],
+}

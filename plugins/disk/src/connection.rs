@@ -1,0 +1,179 @@
+//! One connection to the database, and what its transactions leave behind.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::config::DbConfig;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::{ffi, OpenFlags};
+
+use crate::config::Durability;
+use crate::failure::Outcome;
+use crate::schema;
+use crate::wait::{backoff, Wait};
+
+/// Connections of this process that SQLite knows of: a child forked while there are any inherits
+/// file locks that it only believes to hold, see [`crate::fork`].
+pub static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// A connection; used by one thread at a time.
+#[derive(Debug)]
+pub struct Connection {
+    // Closed before it is counted out: fields are dropped in this order.
+    sql: rusqlite::Connection,
+    _counted: Counted,
+    gone: Arc<Mutex<Gone>>,
+    patience: Arc<AtomicU64>,
+    log_pages: Arc<AtomicUsize>,
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What a transaction removed or replaced.
+#[derive(Debug, Default)]
+pub struct Gone {
+    /// Rows.
+    pub entries: i64,
+    /// Bytes of keys and values.
+    pub bytes: i64,
+    /// Value files that nothing refers to any more.
+    pub files: Vec<String>,
+}
+
+/// How a connection is to be opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    /// The database.
+    pub path: &'a Path,
+    /// What acknowledged writes survive.
+    pub durability: Durability,
+    /// Whether to make the tables where there are none.
+    pub create: bool,
+    /// The host's Unix time in nanoseconds.
+    pub unix_time: i64,
+    /// Which database this is, counted within the instance.
+    pub generation: u64,
+}
+
+impl Connection {
+    /// Opens the database and sets the connection up.
+    pub fn open(opening: Opening<'_>, wait: &Wait) -> Outcome<Self> {
+        configure();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        OPEN.fetch_add(1, Ordering::SeqCst);
+        let counted = Counted;
+        let mut sql = rusqlite::Connection::open_with_flags(opening.path, flags)?;
+        let gone = Arc::new(Mutex::new(Gone::default()));
+        let patience = Arc::new(AtomicU64::new(0));
+        let log_pages = Arc::new(AtomicUsize::new(0));
+        let set_up = (|| {
+            let limit = Arc::clone(&patience);
+            let mut started = Instant::now();
+            sql.busy_handler(Some(move |attempt: i32| {
+                if attempt == 0 {
+                    started = Instant::now();
+                }
+                let left = Duration::from_nanos(limit.load(Ordering::Relaxed)).saturating_sub(started.elapsed());
+                std::thread::sleep(backoff(attempt as u32).min(left));
+                !left.is_zero()
+            }))?;
+            let record = Arc::clone(&gone);
+            sql.create_scalar_function("retainit_gone", 2, FunctionFlags::SQLITE_UTF8, move |context| {
+                let mut gone = record.lock().unwrap_or_else(PoisonError::into_inner);
+                gone.entries += 1;
+                gone.bytes += context.get::<i64>(0)?;
+                gone.files.extend(context.get::<Option<String>>(1)?);
+                Ok(None::<i64>)
+            })?;
+            // The last connection to close would otherwise remove a log that a forked child, whose
+            // locks nobody sees, could still be using.
+            sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+            sql.set_prepared_statement_cache_capacity(32);
+            patience.store(u64::try_from(wait.left().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            schema::prepare(&sql, opening.durability, opening.create, opening.unix_time)?;
+            let pages = Arc::clone(&log_pages);
+            sql.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count: i32| {
+                pages.store(count as usize, Ordering::Relaxed);
+                Ok(())
+            }))?;
+            Ok(())
+        })();
+        let connection = Connection { sql, _counted: counted, gone, patience, log_pages, generation: opening.generation };
+        set_up.map(|()| connection)
+    }
+
+    /// The connection itself.
+    pub fn sql(&self) -> &rusqlite::Connection {
+        &self.sql
+    }
+
+    /// Which database it is connected to.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Bounds waits for other processes' locks.
+    pub fn be_patient(&self, wait: &Wait) {
+        let left = u64::try_from(wait.left().as_nanos()).unwrap_or(u64::MAX);
+        self.patience.store(left, Ordering::Relaxed);
+    }
+
+    /// Pages in the write-ahead log after this connection's last commit.
+    pub fn log_pages(&self) -> usize {
+        self.log_pages.load(Ordering::Relaxed)
+    }
+
+    /// What the last transaction removed, once.
+    pub fn take_gone(&self) -> Gone {
+        std::mem::take(&mut *self.gone.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Runs `body` in a transaction that holds the write lock from its start.
+    pub fn transaction<T>(&self, body: impl FnOnce(&rusqlite::Connection) -> Outcome<T>) -> Outcome<T> {
+        self.sql.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        self.finish(body)
+    }
+
+    /// Runs `body` in a transaction in which all reads see one state.
+    pub fn snapshot<T>(&self, body: impl FnOnce(&rusqlite::Connection) -> Outcome<T>) -> Outcome<T> {
+        self.sql.prepare_cached("BEGIN")?.execute([])?;
+        self.finish(body)
+    }
+
+    fn finish<T>(&self, body: impl FnOnce(&rusqlite::Connection) -> Outcome<T>) -> Outcome<T> {
+        // Also on a panic: the connection goes back to the pool and must not stay in a transaction.
+        struct Rollback<'a>(&'a rusqlite::Connection);
+        impl Drop for Rollback<'_> {
+            fn drop(&mut self) {
+                if !self.0.is_autocommit() {
+                    let _ = self.0.execute_batch("ROLLBACK");
+                }
+            }
+        }
+        let rollback = Rollback(&self.sql);
+        let result = body(&self.sql)?;
+        self.sql.prepare_cached("COMMIT")?.execute([])?;
+        drop(rollback);
+        Ok(result)
+    }
+}
+
+/// Settings of the SQLite library, which must come before its first use.
+fn configure() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Statistics of the allocator take a process-wide lock for each allocation.
+        // SAFETY: called once, before the library is initialised; afterwards it would be refused.
+        unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0) };
+    });
+}
