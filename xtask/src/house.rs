@@ -31,7 +31,7 @@ const PLUGIN_ROLES: [&str; 4] = [
 const BUNDLED_PLUGINS: [&str; 2] = ["memory", "disk"];
 
 /// Folders with nothing of ours in them.
-const NOT_SOURCES: [&str; 4] = ["target", "__pycache__", "_plugins", "results"];
+const NOT_SOURCES: [&str; 3] = ["target", "__pycache__", "results"];
 
 type Rule = fn(&Path) -> Vec<String>;
 
