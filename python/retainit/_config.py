@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from retainit import _native
 from retainit.errors import ConfigurationError
@@ -57,7 +57,7 @@ class BackendConfig:
     for ever. ``namespace`` separates applications that share a store.
     """
 
-    ttl: Duration | None | Unset = UNSET
+    ttl: Duration | Unset | None = UNSET
     namespace: str | None = None
 
     def __post_init__(self) -> None:
@@ -83,17 +83,22 @@ class BackendConfig:
 class MemoryConfig(BackendConfig):
     """Objects in this process, by reference.
 
-    ``max_size`` bounds the number of entries (`None`: unbounded), ``max_bytes`` their total size.
-    ``policy`` chooses what is evicted: ``"s3fifo"`` resists scans, ``"lru"`` is what it says.
+    ``max_size`` bounds the number of entries, ``max_bytes`` their total size (`None`: unbounded).
+    ``policy`` chooses what is evicted: ``"s3fifo"`` keeps what is used again and lets one-off keys
+    pass, ``"lru"`` drops what was not used for longest. ``shards`` is the number of parts with a lock
+    of their own (`None`: chosen by processors), ``sweep_interval`` the time between two looks for
+    expired entries.
     """
 
     max_size: int | None = 10_000
     max_bytes: Size | None = None
     policy: Literal["s3fifo", "lru"] = "s3fifo"
+    shards: int | None = None
+    sweep_interval: Duration = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_size(self.max_bytes, "option `max_bytes` of `MemoryConfig`")
+        _check_units(self)
 
     @property
     def type(self) -> str:
@@ -107,18 +112,27 @@ class MemoryConfig(BackendConfig):
 class DiskConfig(BackendConfig):
     """Bytes in a directory of this machine, shared by its processes.
 
-    ``max_bytes`` bounds what is kept (`None`: unbounded). Directories and files get the modes
-    ``dir_mode`` and ``file_mode``, whatever the umask.
+    ``max_bytes`` and ``max_size`` bound bytes and entries (`None`: unbounded); what was not used for
+    longest leaves first. Values longer than ``inline_limit`` live in files of their own, read by memory
+    map. ``durability`` is what an acknowledged write survives: the end of the ``"process"``, or with
+    ``"full"`` also of power. Directories and files get ``dir_mode`` and ``file_mode``, whatever the umask.
+    ``sweep_interval`` is the time between two rounds of clearing up, ``busy_timeout`` the longest wait
+    for another process's write.
     """
 
     base_path: str | os.PathLike[str] = ".cache/function_resp"
     max_bytes: Size | None = None
+    max_size: int | None = None
+    inline_limit: Size = 32_768
+    durability: Literal["process", "full"] = "process"
+    sweep_interval: Duration = 60.0
+    busy_timeout: Duration = 5.0
     dir_mode: int = 0o700
     file_mode: int = 0o600
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_size(self.max_bytes, "option `max_bytes` of `DiskConfig`")
+        _check_units(self)
 
     @property
     def type(self) -> str:
@@ -167,14 +181,11 @@ class PluginConfig(BackendConfig):
         type: str,
         /,
         *,
-        ttl: Duration | None | Unset = UNSET,
+        ttl: Duration | Unset | None = UNSET,
         namespace: str | None = None,
         **options: object,
     ) -> None:
-        if not isinstance(type, str) or not type:
-            raise ConfigurationError(
-                f"option `type` of `PluginConfig`: expected the name of a backend type, found `{type!r}`"
-            )
+        check_name(type, "option `type` of `PluginConfig`")
         for name, value in (
             ("_type", type),
             ("_options", _to_json(type, options)),
@@ -202,7 +213,7 @@ class PluginConfig(BackendConfig):
 BackendSpec: TypeAlias = "str | BackendConfig"
 
 
-def seconds(ttl: Duration | None | Unset) -> float | None | Unset:
+def seconds(ttl: Duration | Unset | None) -> float | Unset | None:
     """A checked duration in seconds; `None` and `UNSET` stay what they are."""
     return ttl if ttl is None or isinstance(ttl, Unset) else _native.parse_duration(ttl)
 
@@ -213,10 +224,16 @@ def check_duration(value: object, subject: str) -> None:
         _located(subject, _native.parse_duration, value)
 
 
+def check_name(value: object, subject: str) -> None:
+    """Refuses what is no name."""
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{subject}: expected a name, found `{value!r}`")
+
+
 def check_namespace(value: object, subject: str) -> None:
     """Refuses what is no namespace; `None` is fine."""
-    if value is not None and (not isinstance(value, str) or not value):
-        raise ConfigurationError(f"{subject}: expected text, found `{value!r}`")
+    if value is not None:
+        check_name(value, subject)
 
 
 def check_tiers(tiers: object, subject: str) -> tuple[BackendSpec, ...]:
@@ -228,20 +245,28 @@ def check_tiers(tiers: object, subject: str) -> tuple[BackendSpec, ...]:
     for tier in tiers:
         if not isinstance(tier, (str, BackendConfig)):
             raise ConfigurationError(
-                f"{subject}: expected names or configurations such as `MemoryConfig()`, "
-                f"found `{tier!r}`"
+                f"{subject}: expected names or configurations such as `MemoryConfig()`, found `{tier!r}`"
             )
     return tuple(tiers)
 
 
-def _check_size(value: object, subject: str) -> None:
-    if value is not None:
-        _located(subject, _native.parse_size, value)
+# Options that are written with units, in any class here.
+_SIZES = ("max_bytes", "inline_limit")
+_DURATIONS = ("sweep_interval", "busy_timeout")
 
 
-def _located(subject: str, parse: object, value: object) -> None:
+def _check_units(config: BackendConfig) -> None:
+    for names, parse in ((_SIZES, _native.parse_size), (_DURATIONS, _native.parse_duration)):
+        for name in names:
+            value = getattr(config, name, None)
+            # Zero is a size to some plugins; their schemas know.
+            if value is not None and value != 0:
+                _located(f"option `{name}` of `{type(config).__name__}`", parse, value)
+
+
+def _located(subject: str, parse: Callable[[Any], object], value: object) -> None:
     try:
-        parse(value)  # type: ignore[operator]
+        parse(value)
     except ConfigurationError as error:
         raise ConfigurationError(f"{subject}: {error}") from None
 
@@ -249,11 +274,11 @@ def _located(subject: str, parse: object, value: object) -> None:
 def _plain(config: BackendConfig) -> dict[str, object]:
     """A dataclass's own fields as JSON has them."""
     shared = {each.name for each in fields(BackendConfig)}
-    options = {
-        each.name: getattr(config, each.name) for each in fields(config) if each.name not in shared
-    }
-    if options.get("max_bytes") is not None:
-        options["max_bytes"] = _native.parse_size(options["max_bytes"])
+    options = {each.name: getattr(config, each.name) for each in fields(config) if each.name not in shared}
+    for names, parse in ((_SIZES, _native.parse_size), (_DURATIONS, _native.parse_duration)):
+        for name in names:
+            if options.get(name):
+                options[name] = parse(options[name])
     plain: dict[str, object] = json.loads(_to_json(config.type, options))
     return plain
 

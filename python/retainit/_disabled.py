@@ -42,7 +42,7 @@ def is_disabled() -> bool:
     return any(scope.active for scope in _scopes.get())
 
 
-class disabled:  # noqa: N801 - used as a function is, like `contextlib.suppress`
+class disabled:
     """Runs cached functions as if they were not: nothing is read, nothing is stored.
 
     As a context manager, synchronous or not, and as a decorator of functions and coroutine functions.

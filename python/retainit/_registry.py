@@ -28,13 +28,13 @@ from retainit._config import (
     UNSET,
     BackendConfig,
     BackendSpec,
-    DiskConfig,
     Duration,
     MemoryConfig,
     PluginConfig,
     TieredConfig,
     Unset,
     check_duration,
+    check_name,
     check_namespace,
     check_tiers,
     seconds,
@@ -65,16 +65,13 @@ Spec: TypeAlias = "BackendSpec | Sequence[BackendSpec] | None"
 #: Grows with each change of what `resolve` or `defaults` may answer.
 generation = 0
 
-# What the host knows defaults for; of other types the plugin's own defaults hold.
-_TYPED: dict[str, type[BackendConfig]] = {"memory": MemoryConfig, "disk": DiskConfig}
-
 
 class Tier(NamedTuple):
     """One backend of a function."""
 
     backend: _native.Backend
     #: Seconds that entries live where the function says nothing; `None` for ever, `UNSET` inherits.
-    ttl: float | None | Unset
+    ttl: float | Unset | None
     #: Separates applications that share the store.
     namespace: str | None
 
@@ -82,7 +79,7 @@ class Tier(NamedTuple):
 class Defaults(NamedTuple):
     """What holds where neither function nor backend says anything."""
 
-    ttl: float | None | Unset
+    ttl: float | Unset | None
     namespace: str | None
 
 
@@ -163,7 +160,7 @@ def register_backend(name: str, config: BackendConfig, default: bool = False) ->
     The first one registered with ``default=True``, else one named ``"default"``, is what functions use
     that name none. A name registered again is replaced, unless the configuration is the same.
     """
-    _check_name(name)
+    check_name(name, "name of a backend")
     if not isinstance(config, BackendConfig):
         raise ConfigurationError(
             f"backend `{name}`: expected a configuration such as `MemoryConfig()`, found `{config!r}`"
@@ -194,7 +191,7 @@ def unregister_backend(name: str) -> None:
 
 def get_backend(name: str) -> Backend:
     """The backend of that name, opened if it was not in use yet."""
-    _check_name(name)
+    check_name(name, "name of a backend")
     return Backend(name, resolve(name))
 
 
@@ -218,7 +215,7 @@ def init(
     backends: Sequence[BackendSpec] | None = None,
     primary: BackendSpec | None = None,
     secondary: BackendSpec | None = None,
-    ttl: Duration | None | Unset = UNSET,
+    ttl: Duration | Unset | None = UNSET,
     namespace: str | None = None,
     **options: object,
 ) -> None:
@@ -334,15 +331,19 @@ def _entry(name: str, origin: _Origin) -> _Entry:
         return _registry.file[name]
     if name == "default":
         return _Entry(MemoryConfig(), _CODE)
+    missing = _native.missing_backend_type(name)
+    if missing is None:
+        return _Entry(PluginConfig(name), _CODE)
     types = _native.backend_types()
-    if name in types:
-        return _Entry(_TYPED[name]() if name in _TYPED else PluginConfig(name), _CODE)
     known = [*_registry.code, *_registry.short, *_registry.file]
     if _registry.file_default is not None and name == _registry.file_default[0]:
         origin = _registry.file_default[1]
+    # After its first line the loader lists the files that it refused, and why.
+    refused = "".join(f"\n{line}" for line in missing.splitlines()[1:])
     raise ConfigurationError(
         f"unknown backend `{name}`{origin.place('tiers')}: expected a registered backend "
-        f"({listed(known)}) or a backend type ({listed(types)}){hint(name, [*known, *types])}"
+        f"({listed(known)}) or a backend type ({listed(types)})"
+        f"{hint(name, [*known, *types])}{refused}"
     )
 
 
@@ -360,10 +361,8 @@ def _owned(config: BackendConfig) -> Tier:
 
 def _open(name: str, entry: _Entry) -> Tier:
     config, origin = entry
-    options = {**_TYPED[config.type]().options(), **config.options()} if config.type in _TYPED else config.options()
-    checked = _native.prepare_options(
-        name, config.type, json.dumps(options), origin.file, origin.line, origin.options
-    )
+    options = json.dumps(config.options())
+    checked = _native.prepare_options(name, config.type, options, origin.file, origin.line, origin.options)
     backend = _native.open_backend(name, config.type, checked)
     return Tier(backend, seconds(config.ttl), config.namespace)
 
@@ -383,17 +382,19 @@ def _adopt(said: _native.ConfigFile) -> None:
     file = said["file"]
     entries = {}
     for each in said["backends"]:
-        ttl = each["ttl"] if "ttl" in each else UNSET
+        ttl = each.get("ttl", UNSET)
         namespace = each["namespace"]
+        options = json.loads(each["options"])
         config: BackendConfig
         if each["type"] == "tiered":
-            config = TieredConfig(tiers=each["options"]["tiers"], ttl=ttl, namespace=namespace)
+            config = TieredConfig(tiers=options["tiers"], ttl=ttl, namespace=namespace)
         else:
-            config = PluginConfig(each["type"], ttl=ttl, namespace=namespace, **each["options"])
+            config = PluginConfig(each["type"], ttl=ttl, namespace=namespace, **options)
         entries[each["name"]] = _Entry(config, _Origin(file, each["line"], each["origins"]))
     for plugin in said["plugins"]:
-        if "directory" in plugin:
-            _native.add_plugin_directory(plugin["directory"])
+        directory = plugin.get("directory")
+        if directory is not None:
+            _native.add_plugin_directory(directory)
         else:
             _native.add_plugin(plugin.get("name"), plugin.get("path"), plugin.get("sha256"))
     default = said["default_backend"]
@@ -419,11 +420,6 @@ def _changed() -> None:
     global generation
     generation += 1
     _native.advance_generation()
-
-
-def _check_name(name: object) -> None:
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError(f"name of a backend: expected text, found `{name!r}`")
 
 
 def _after_fork_in_child() -> None:

@@ -20,6 +20,7 @@ from retainit.errors import ConfigurationError
 
 __all__ = ["hint", "listed", "short_form"]
 
+_TYPED: dict[str, type[BackendConfig]] = {"memory": MemoryConfig, "disk": DiskConfig}
 _OPTIONS = ("backend", "backends", "primary", "secondary", "ttl", "namespace")
 
 
@@ -76,7 +77,7 @@ def hint(name: str, candidates: Iterable[str]) -> str:
 def _check_goes_with(options: str, backend: BackendSpec | None, expected: str) -> None:
     if backend is not None and backend != expected:
         raise ConfigurationError(
-            f"option `{options}` of `init`: expected `backend=\"{expected}\"` beside it, found `{backend!r}`"
+            f'option `{options}` of `init`: expected `backend="{expected}"` beside it, found `{backend!r}`'
         )
 
 
@@ -92,7 +93,7 @@ def _by_type(options: Mapping[str, object], names: Sequence[str]) -> dict[str, B
 
 
 def _config(name: str, given: Mapping[str, object]) -> BackendConfig:
-    typed = {"memory": MemoryConfig, "disk": DiskConfig}.get(name)
+    typed = _TYPED.get(name)
     if typed is None:
         return PluginConfig(name, **given)  # type: ignore[arg-type]
     known = [each.name for each in fields(typed)]
@@ -103,18 +104,19 @@ def _config(name: str, given: Mapping[str, object]) -> BackendConfig:
                 f"unknown option `{name}_{option}` of `init`: expected one of {listed(prefixed)}"
                 f"{hint(f'{name}_{option}', prefixed)}"
             )
-    return typed(**given)
+    return typed(**given)  # type: ignore[arg-type]
 
 
 def _unknown(option: str, names: Sequence[str]) -> str:
     known = [*_OPTIONS]
-    for name, typed in (("memory", MemoryConfig), ("disk", DiskConfig)):
+    for name, typed in _TYPED.items():
         prefixed = [f"{name}_{each.name}" for each in fields(typed)]
         if option in prefixed:
             return (
                 f"option `{option}` of `init`: expected `{name}` among the backends, "
-                f"found {listed(names)}; hint: `backend=\"{name}\"`"
+                f'found {listed(names)}; hint: `backend="{name}"`'
             )
         known += prefixed if name in names else []
     places = "".join(f", or an option of `{name}` as `{name}_...`" for name in names)
-    return f"unknown option `{option}` of `init`: expected one of {listed(_OPTIONS)}{places}{hint(option, known)}"
+    expected = f"expected one of {listed(_OPTIONS)}{places}"
+    return f"unknown option `{option}` of `init`: {expected}{hint(option, known)}"

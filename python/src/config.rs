@@ -138,6 +138,13 @@ fn backend_types(py: Python<'_>) -> PyResult<Vec<String>> {
     Ok(names)
 }
 
+/// Why no plugin supplies the backend type `kind`, with every file that was refused; `None` if one does.
+#[pyfunction]
+fn missing_backend_type(py: Python<'_>, kind: &str) -> PyResult<Option<String>> {
+    let registry = registry(py)?;
+    Ok(py.detach(|| registry.component(Kind::Backend, kind)).err().map(|error| error.to_string()))
+}
+
 /// Checks the options of the backend `name` against the schema of `kind`, before anything is loaded,
 /// and returns them as the plugin reads them. `origins` says where in `file` they stand.
 #[pyfunction]
@@ -150,6 +157,7 @@ fn prepare_options(
     line: usize,
     origins: BTreeMap<String, Place>,
 ) -> PyResult<String> {
+    let registry = registry(py)?;
     let registry = registry(py)?;
     let prepared = py.detach(|| {
         let options: Map<String, Value> = serde_json::from_str(options)
@@ -178,6 +186,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(parse_size, module)?)?;
     module.add_function(wrap_pyfunction!(nearest_name, module)?)?;
     module.add_function(wrap_pyfunction!(backend_types, module)?)?;
+    module.add_function(wrap_pyfunction!(missing_backend_type, module)?)?;
     module.add_function(wrap_pyfunction!(prepare_options, module)?)?;
     module.add_function(wrap_pyfunction!(advance_generation, module)?)
 }
