@@ -11,8 +11,8 @@ use retainit_core::units::{parse_duration_text, parse_seconds, parse_size_text, 
 use retainit_core::{nearest, Error};
 use serde_json::{Map, Value};
 
-use crate::errors::{from_core, CONFIGURATION};
 use crate::backend::registry;
+use crate::errors::{from_core, CONFIGURATION};
 use crate::state;
 
 /// What Python is told of an option's place: its line, and how its value is shown.
@@ -157,7 +157,6 @@ fn prepare_options(
     line: usize,
     origins: BTreeMap<String, Place>,
 ) -> PyResult<String> {
-    let registry = registry(py)?;
     let registry = registry(py)?;
     let prepared = py.detach(|| {
         let options: Map<String, Value> = serde_json::from_str(options)
