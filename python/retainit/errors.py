@@ -9,6 +9,8 @@
     ├── SerializationError   a result could not be turned into bytes; only with ``strict=True``
     └── UnkeyableError       an argument has no key (also a TypeError); only with ``strict=True``
 
+    UnkeyableWarning         an argument has no key, so that calls run uncached (a RuntimeWarning)
+
 Messages are lower case, without a final full stop, with values in backticks: what was expected, what
 was found, and where there is one, a hint. They never hold a secret.
 """
@@ -20,6 +22,7 @@ __all__ = [
     "RetainitError",
     "SerializationError",
     "UnkeyableError",
+    "UnkeyableWarning",
 ]
 
 
@@ -45,3 +48,7 @@ class SerializationError(RetainitError):
 
 class UnkeyableError(RetainitError, TypeError):
     """An argument has no key."""
+
+
+class UnkeyableWarning(RuntimeWarning):
+    """An argument has no key, so that calls of the function run uncached. Given once a function."""

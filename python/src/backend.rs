@@ -108,7 +108,7 @@ pub fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
     REGISTRY
         .get_or_try_init(py, || {
             let (bundled, distributions): (PathBuf, Vec<(String, Vec<PathBuf>)>) =
-                py.import("retainit._plugins")?.call_method0("locations")?.extract()?;
+                py.import("retainit._discovery")?.call_method0("locations")?.extract()?;
             let registry = Registry::new();
             registry.add_directory(bundled, Origin::Bundled).map_err(|error| errors::from_core(&error))?;
             for (name, paths) in distributions {

@@ -90,6 +90,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         operations::is_disabled,
         operations::may_block,
         operations::peek,
+        operations::copied,
         operations::put,
         operations::delete,
         operations::clear,

@@ -169,6 +169,12 @@ pub fn peek<'py>(function: &Bound<'py, PyAny>, key: &Bound<'py, Key>) -> PyResul
     }
 }
 
+/// What a caller gets of a kept value.
+#[pyfunction]
+pub fn copied<'py>(function: &Bound<'py, PyAny>, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    miss::copied(function::of(function)?.cold()?, value)
+}
+
 /// Keeps a value.
 #[pyfunction]
 pub fn put<'py>(function: &Bound<'py, PyAny>, key: &Bound<'py, Key>, value: &Bound<'py, PyAny>) -> PyResult<()> {

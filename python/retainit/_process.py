@@ -1,0 +1,15 @@
+"""Hooks for fork and exit."""
+
+import atexit
+import os
+
+from retainit import _native
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_native.before_fork,
+        after_in_parent=_native.after_fork_in_parent,
+        after_in_child=_native.after_fork_in_child,
+    )
+# Registered at import, so that it runs after what users register.
+atexit.register(_native.at_exit)
