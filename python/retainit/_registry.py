@@ -41,7 +41,7 @@ from retainit._config import (
 )
 from retainit._disabled import disabled, is_disabled
 from retainit._short import hint, listed, short_form
-from retainit.errors import ConfigurationError
+from retainit.errors import ConfigurationError, RetainitError
 
 __all__ = [
     "Backend",
@@ -55,6 +55,7 @@ __all__ = [
     "is_disabled",
     "load_config",
     "register_backend",
+    "reset",
     "resolve",
     "shutdown",
     "unregister_backend",
@@ -118,7 +119,9 @@ class _Origin:
         if self.file is None:
             return ""
         line = self.options[option][0] if option in self.options else self.line
-        return f" ({self.file}:{line})"
+        # As the native module has it: short where the file is below the working directory.
+        here = os.path.join(os.getcwd(), "")
+        return f" ({self.file.removeprefix(here)}:{line})"
 
 
 class _Entry(NamedTuple):
@@ -255,15 +258,32 @@ def load_config(path: str | os.PathLike[str]) -> None:
 
 
 def shutdown() -> None:
-    """Finishes pending writes and closes every backend. The next call opens what it needs again."""
+    """Finishes pending writes and closes every backend. The next call opens what it needs again.
+
+    One that fails keeps no other from being closed; the first failure is raised at the end.
+    """
     with _registry.lock:
         tiers = [*_registry.opened.values(), *(tier for _, tier in list(_registry.owned.values()))]
         _registry.opened.clear()
         _registry.owned.clear()
         if tiers:
             _changed()
+    failures = []
     for tier in tiers:
-        tier.backend.close()
+        try:
+            tier.backend.close()
+        except RetainitError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def reset() -> None:
+    """Forgets everything: for tests, each of which starts with nothing configured."""
+    shutdown()
+    with _registry.lock:
+        _registry.forget()
+        _changed()
 
 
 def resolve(spec: Spec = None) -> tuple[Tier, ...]:
