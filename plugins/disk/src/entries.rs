@@ -286,15 +286,20 @@ pub fn increment(database: &Database, connection: &Connection, wait: &Wait, key:
         connection.transaction(|_| {
             let now = database.host.unix_time();
             let found = find(connection, key)?.filter(|found| found.expires.is_none_or(|at| at > now));
-            let (before, expires) = match found {
-                None => (0, (ttl != NEVER).then(|| now.saturating_add(ttl))),
-                Some(Found { content: Content::Inline(text), expires, .. }) => (number(&text)?, expires),
-                Some(_) => return Err(not_a_number()),
+            let expires = match &found {
+                Some(found) => found.expires,
+                None => (ttl != NEVER).then(|| now.saturating_add(ttl)),
+            };
+            let before = match found.map(|found| resolve(database, 0, found)).transpose()? {
+                Some(Answer::Item(Some(item))) => number(item.value.as_bytes().unwrap_or_default())?,
+                Some(Answer::Damaged { .. }) => return Err(not_a_number()),
+                Some(Answer::Item(None)) | None => 0,
             };
             let after = before
                 .checked_add(delta)
                 .ok_or_else(|| Failure::refused(ErrorKind::Invalid, format!("`{before}` plus `{delta}` is beyond 64 bits")))?;
             let text = after.to_string();
+            // Short enough for its row, whatever the limit.
             let draft = Draft { key, value: text.as_bytes(), expires, file: None };
             let (_, added) = write(database, connection, &draft, Condition::Always)?;
             Ok((after, added))
