@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::build::{built, cargo, target, workspace};
 
-/// A textual change to one file of `plugin-api/src`; the text must be there exactly once.
+/// A textual change to one file; the text must be there exactly once.
 #[derive(Debug, Clone, Copy)]
 pub struct Change {
-    /// The file, relative to `plugin-api/src`.
+    /// The file, relative to the workspace's root.
     pub file: &'static str,
     /// What is there.
     pub from: &'static str,
@@ -41,20 +41,31 @@ pub fn host_against(name: &str, changes: &[Change], source: &Path) -> PathBuf {
 /// A copy of the API (and of the engine) under the target directory, changed.
 fn changed(name: &str, changes: &[Change], with_core: bool) -> PathBuf {
     let root = target().join("fixtures").join(name);
-    let api = workspace().join("plugin-api");
     for Change { file, from, .. } in changes {
-        let found = read(&api.join("src").join(file)).matches(from).count();
+        let found = read(&workspace().join(file)).matches(from).count();
         assert_eq!(found, 1, "`{from}` in {file}");
     }
-    copy(&api, &root.join("plugin-api"), &|path, text| {
-        let here = changes.iter().filter(|change| path == api.join("src").join(change.file));
-        here.fold(text, |text, change| text.replace(change.from, change.to))
-    });
+    // Cargo tells packages of one path within their workspace apart by their version alone. Without one
+    // of their own, the variants would overwrite each other's libraries, and the real ones.
+    let number = name.bytes().fold(7u32, |number, byte| number.wrapping_mul(31).wrapping_add(u32::from(byte))) % 100_000;
+    let change = |path: &Path, text: String| {
+        let here = changes.iter().filter(|change| path == workspace().join(change.file));
+        let text = here.fold(text, |text, change| text.replace(change.from, change.to));
+        if !path.ends_with("Cargo.toml") {
+            return text;
+        }
+        let numbered = |line: &str| match line.strip_prefix("version = \"1.") {
+            Some(rest) => format!("version = \"1.{}.{number}\"", rest.split('.').next().unwrap_or("0")),
+            None => line.to_owned(),
+        };
+        text.lines().map(numbered).collect::<Vec<_>>().join("\n") + "\n"
+    };
+    copy(&workspace().join("plugin-api"), &root.join("plugin-api"), &change);
     if with_core {
-        copy(&workspace().join("core"), &root.join("core"), &|_, text| text);
+        copy(&workspace().join("core"), &root.join("core"), &change);
     }
     // The workspace's own versions of dependencies, and its package fields, are inherited.
-    let text = read(&workspace().join("Cargo.toml"));
+    let text = read(&workspace().join("Cargo.toml")).replace("version = \"0.1.0\"", &format!("version = \"0.1.{number}\""));
     let members = text.lines().find(|line| line.starts_with("members = ")).expect("the workspace's members");
     let own: Vec<&str> = ["plugin-api", "core", "plugin", "host"]
         .into_iter()

@@ -1,9 +1,11 @@
 //! The Rust door: a root module whose layout is compared with this host's. The only file of the
 //! engine that knows abi_stable.
 
-use abi_stable::abi_stability::abi_checking::{check_layout_compatibility, AbiInstabilityErrors};
+use abi_stable::abi_stability::abi_checking::{
+    check_layout_compatibility_with_globals, AbiInstability, AbiInstabilityErrors, CheckingGlobals,
+};
 use abi_stable::library::{AbiHeaderRef, LibHeader, LibraryError};
-use abi_stable::type_layout::TypeLayout;
+use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
 use abi_stable::StableAbi;
 use libloading::Library;
 use retainit_plugin_api::abi::backend::{BackendTable, BackendTableRef};
@@ -40,26 +42,43 @@ pub fn tables(library: &Library, manifest: &Manifest) -> Result<Vec<Table>, Stri
 fn check_layout(header: &'static LibHeader) -> Result<(), String> {
     let host: &'static TypeLayout = <PluginRootRef as StableAbi>::LAYOUT;
     let plugin = header.layout().ok_or("it hides its layout")?;
-    let Err(newer) = check_layout_compatibility(host, plugin) else { return Ok(()) };
-    let Err(older) = check_layout_compatibility(plugin, host) else { return Ok(()) };
+    // The globals remember every table that was ever compared and hold one plugin against another,
+    // of a different minor version; each is to be held against this host alone.
+    let compare = |interface, implementation| {
+        check_layout_compatibility_with_globals(interface, implementation, &CheckingGlobals::new())
+    };
+    let Err(newer) = compare(host, plugin) else { return Ok(()) };
+    let Err(older) = compare(plugin, host) else { return Ok(()) };
     // The direction with fewer complaints is the one that was nearly right.
     let nearer = if older.errors.len() < newer.errors.len() { older } else { newer };
     Err(format!("its layout differs from this host's: {}", first_difference(&nearer)))
 }
 
-/// The first mismatching item, on one line.
+/// The first mismatching item on one line; abi_stable's own text shows the whole tree around it.
 fn first_difference(errors: &AbiInstabilityErrors) -> String {
-    // What is at the deepest place is the cause, what is above it the consequence.
+    // What is deepest is the cause, what is above it the consequence.
     let Some(error) = errors.errors.iter().max_by_key(|error| error.stack_trace.len()) else {
-        return "unknown".to_owned();
+        return "abi_stable does not say where".to_owned();
     };
-    let place: Vec<String> = error
-        .stack_trace
-        .iter()
-        .map(|field| one_line(&field.expected.to_string(), 60))
-        .collect();
-    let what = error.errs.first().map_or_else(String::new, |what| one_line(&format!("{what:?}"), 160));
-    let place = place.last().map(|last| format!("in `{last}`: ")).unwrap_or_default();
+    let place = error.stack_trace.last().map_or_else(String::new, |place| match place.expected {
+        TLFieldOrFunction::Field(field) => format!("in `{}`: ", field.full_type().name()),
+        TLFieldOrFunction::Function(function) => format!("in function `{}`: ", function.name),
+    });
+    let what = match error.errs.first() {
+        Some(AbiInstability::UnexpectedField(found)) => {
+            format!("expected field `{}`, found `{}`", found.expected.name(), found.found.name())
+        }
+        Some(AbiInstability::FieldCountMismatch(found)) => {
+            format!("expected at most {} fields, found {}", found.expected, found.found)
+        }
+        Some(AbiInstability::Size(found)) => format!("expected {} bytes, found {}", found.expected, found.found),
+        Some(AbiInstability::Name(found)) => format!("expected type `{}`, found `{}`", found.expected, found.found),
+        Some(AbiInstability::PackageVersion(found)) => {
+            format!("expected crate version `{}`, found `{}`", found.expected, found.found)
+        }
+        Some(other) => format!("{other:?}"),
+        None => String::new(),
+    };
     one_line(&format!("{place}{what}"), LONGEST_REASON)
 }
 
@@ -98,29 +117,27 @@ fn in_order(root: PluginRootRef, manifest: &Manifest) -> Result<Vec<Table>, Stri
     Ok(tables)
 }
 
-/// Copies a table field by field through accessors that know how large the plugin's table is.
+/// Copies a table field by field through accessors that know how large the plugin's table is. Functions
+/// of 1.0 are there in every table; `later` ones are `None` where the plugin is older.
 macro_rules! flat {
-    ($name:ident($reference:ident) -> $table:ident { $($field:ident),* $(,)? }) => {
+    ($name:ident($reference:ident) -> $table:ident { $($field:ident),* $(,)? } later { $($later:ident),* $(,)? }) => {
         fn $name(table: $reference) -> $table {
             let prelude = table.prelude();
+            let fits = |offset: usize| offset + std::mem::size_of::<usize>() <= prelude.struct_size as usize;
             $table {
                 prelude,
-                $($field: if fits::<$table>(&prelude, std::mem::offset_of!($table, $field)) { table.$field() } else { None },)*
+                $($field: if fits(std::mem::offset_of!($table, $field)) { table.$field() } else { None },)*
+                $($later: if fits(std::mem::offset_of!($table, $later)) { table.$later().flatten() } else { None },)*
             }
         }
     };
-}
-
-/// Whether the function at `offset` is within what the table's author compiled.
-fn fits<T>(prelude: &Prelude, offset: usize) -> bool {
-    offset + std::mem::size_of::<usize>() <= prelude.struct_size as usize && offset < std::mem::size_of::<T>()
 }
 
 flat!(backend(BackendTableRef) -> BackendTable {
     open, get, set, delete, clear, quiesce, close, get_many, set_many, delete_many, cancel, add, compare_and_set,
     increment, touch, ttl, scan, count, lease_acquire, lease_renew, lease_release, subscribe, ping, statistics,
     flush, fork_prepare, fork_parent, fork_child,
-});
-flat!(serializer(SerializerTableRef) -> SerializerTable { open, serialize, deserialize, close });
-flat!(compressor(CompressorTableRef) -> CompressorTable { open, compress, decompress, train, close });
-flat!(sink(SinkTableRef) -> SinkTable { open, emit, flush, close });
+} later {});
+flat!(serializer(SerializerTableRef) -> SerializerTable { open, serialize, deserialize, close } later {});
+flat!(compressor(CompressorTableRef) -> CompressorTable { open, compress, decompress, train, close } later {});
+flat!(sink(SinkTableRef) -> SinkTable { open, emit, flush, close } later {});
