@@ -7,7 +7,6 @@ checked at once, everything else against the schema of the plugin when the backe
 from __future__ import annotations
 
 import enum
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -200,8 +199,7 @@ class PluginConfig(BackendConfig):
         return self._type
 
     def options(self) -> dict[str, object]:
-        options: dict[str, object] = json.loads(self._options)
-        return options
+        return _from_json(self._options)
 
     def __repr__(self) -> str:
         # Names only: which values are secret is known to the plugin alone.
@@ -279,11 +277,20 @@ def _plain(config: BackendConfig) -> dict[str, object]:
         for name in names:
             if options.get(name):
                 options[name] = parse(options[name])
-    plain: dict[str, object] = json.loads(_to_json(config.type, options))
-    return plain
+    return _from_json(_to_json(config.type, options))
+
+
+def _from_json(text: str) -> dict[str, object]:
+    # Imported where it is used: importing this package is to be quick.
+    import json
+
+    options: dict[str, object] = json.loads(text)
+    return options
 
 
 def _to_json(type: str, options: Mapping[str, object]) -> str:
+    import json
+
     parts = {}
     for name, value in options.items():
         try:

@@ -15,7 +15,6 @@ and lives as long as it, or as a function that holds its tiers.
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import threading
 import weakref
@@ -106,14 +105,13 @@ class Backend:
         return {tier.backend.name: tier.backend.statistics() for tier in self.tiers}
 
 
-@dataclass(frozen=True)
-class _Origin:
+class _Origin(NamedTuple):
     """Where a file configures a backend, for messages."""
 
-    file: str | None = None
-    line: int = 0
+    file: str | None
+    line: int
     # Of each option: its line, and how it is shown where its value came from the environment.
-    options: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    options: dict[str, tuple[int, str | None]]
 
     def place(self, option: str | None = None) -> str:
         if self.file is None:
@@ -129,7 +127,7 @@ class _Entry(NamedTuple):
     origin: _Origin
 
 
-_CODE = _Origin()
+_CODE = _Origin(None, 0, {})
 
 
 class _Registry:
@@ -380,6 +378,9 @@ def _owned(config: BackendConfig) -> Tier:
 
 
 def _open(name: str, entry: _Entry) -> Tier:
+    # Imported where it is used: importing this package is to be quick.
+    import json
+
     config, origin = entry
     options = json.dumps(config.options())
     checked = _native.prepare_options(name, config.type, options, origin.file, origin.line, origin.options)
@@ -399,6 +400,8 @@ def _read_file() -> None:
 
 def _adopt(said: _native.ConfigFile) -> None:
     """Takes over what a file says, whole or not at all."""
+    import json
+
     file = said["file"]
     entries = {}
     for each in said["backends"]:
@@ -419,7 +422,7 @@ def _adopt(said: _native.ConfigFile) -> None:
             _native.add_plugin(plugin.get("name"), plugin.get("path"), plugin.get("sha256"))
     default = said["default_backend"]
     _replace(_registry.file, entries)
-    _registry.file_default = default and (default[0], _Origin(file, default[1]))
+    _registry.file_default = default and (default[0], _Origin(file, default[1], {}))
     _registry.file_is_read = True
     _changed()
 

@@ -261,10 +261,18 @@ unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> c_int {
             let cold = Box::from_raw(cold);
             cold.cells.clear();
             forget_entries(&cold.engine);
-            drop(cold);
+            drop_attached(cold);
         }
     }
     0
+}
+
+/// Drops what holds references, on a thread that is attached without PyO3 knowing it: told so, it
+/// drops them at once. While the interpreter shuts down it is not to be told, and puts them off.
+fn drop_attached<T>(value: T) {
+    let mut value = Some(value);
+    Python::try_attach(|_| drop(value.take()));
+    drop(value);
 }
 
 /// Takes a gone function's entries out of tiers inside the process: nobody can ask for them again.
@@ -288,7 +296,7 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
             ffi::PyObject_ClearWeakRefs(object);
         }
         clear(object);
-        ptr::drop_in_place(&raw mut (*this).signature);
+        drop_attached(ptr::read(&raw const (*this).signature));
         if let Some(free) = (*kind).tp_free {
             free(object.cast());
         }

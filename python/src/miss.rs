@@ -57,26 +57,27 @@ pub unsafe fn call(
     count: usize,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: attached, as every vectorcall is.
-    let py = unsafe { Python::assume_attached() };
-    let answer = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: borrowed from the caller for the call.
-        let (function, positional, keywords) = unsafe {
-            let function = Bound::from_borrowed_ptr(py, callable);
-            let positional = (0..count).map(|index| Bound::from_borrowed_ptr(py, *arguments.add(index)));
-            let positional: Vec<_> = positional.collect();
-            (function, PyTuple::new(py, positional)?, signature::keywords(py, arguments, count, names)?)
-        };
-        answer(&function, positional, keywords)
-    }));
-    let answer = answer.unwrap_or_else(|_| Err(PyRuntimeError::new_err("retainit panicked; this is a fault in retainit")));
-    match answer {
-        Ok(value) => value.into_ptr(),
-        Err(error) => {
-            error.restore(py);
-            std::ptr::null_mut()
+    // Attached already; this tells PyO3 so, which would otherwise put off dropping references.
+    Python::attach(|py| {
+        let answer = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: borrowed from the caller for the call.
+            let (function, positional, keywords) = unsafe {
+                let function = Bound::from_borrowed_ptr(py, callable);
+                let positional = (0..count).map(|index| Bound::from_borrowed_ptr(py, *arguments.add(index)));
+                let positional: Vec<_> = positional.collect();
+                (function, PyTuple::new(py, positional)?, signature::keywords(py, arguments, count, names)?)
+            };
+            answer(&function, positional, keywords)
+        }));
+        let fault = "retainit panicked; this is a fault in retainit";
+        match answer.unwrap_or_else(|_| Err(PyRuntimeError::new_err(fault))) {
+            Ok(value) => value.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                std::ptr::null_mut()
+            }
         }
-    }
+    })
 }
 
 fn answer<'py>(
@@ -196,7 +197,7 @@ fn key_or_warn<'py>(
             if !cold.warned.replace(true) {
                 let text = format!("`{}` runs uncached: {}", cold.engine.name(), error.value(py));
                 let category = py.import("retainit.errors")?.getattr("UnkeyableWarning")?;
-                py.import("warnings")?.call_method1("warn", (text, category, 2))?;
+                py.import("warnings")?.call_method1("warn", (text, category, 1))?;
             }
             Ok(None)
         }
