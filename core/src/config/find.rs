@@ -39,16 +39,24 @@ pub fn find(start: &Path) -> Result<Option<PathBuf>> {
 
 #[cfg(unix)]
 fn is_planted(directory: &Path, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-
     let (Ok(directory), Ok(file)) = (directory.metadata(), path.metadata()) else { return true };
     // SAFETY: `geteuid` has no preconditions and cannot fail.
     let user = unsafe { libc::geteuid() };
-    let planted = is_world_writable(&directory) && file.uid() != user;
+    let planted = is_planted_for(user, &directory, &file);
     if planted {
-        tracing::warn!(path = %path.display(), "configuration of another user in a directory that everybody may write: passed over");
+        tracing::warn!(
+            path = %path.display(),
+            "configuration of another user in a directory that everybody may write: passed over"
+        );
     }
     planted
+}
+
+#[cfg(unix)]
+fn is_planted_for(user: u32, directory: &Metadata, file: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    is_world_writable(directory) && file.uid() != user
 }
 
 #[cfg(not(unix))]
@@ -105,6 +113,25 @@ mod tests {
         std::fs::write(scratch.0.join("retainit.json"), "{}").unwrap();
         let error = find(&scratch.0).unwrap_err().to_string();
         assert!(error.contains("retainit.yaml") && error.contains("retainit.json"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_another_user_put_where_everybody_may_write_is_planted() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+        let scratch = Scratch::new("planted");
+        let path = scratch.0.join("retainit.yaml");
+        std::fs::write(&path, "").unwrap();
+        let open_to = |mode| {
+            std::fs::set_permissions(&scratch.0, std::fs::Permissions::from_mode(mode)).unwrap();
+            scratch.0.metadata().unwrap()
+        };
+        let file = path.metadata().unwrap();
+        let (owner, another) = (file.uid(), file.uid() + 1);
+        assert!(super::is_planted_for(another, &open_to(0o1777), &file));
+        assert!(!super::is_planted_for(owner, &open_to(0o1777), &file));
+        assert!(!super::is_planted_for(another, &open_to(0o755), &file));
     }
 
     #[cfg(unix)]
