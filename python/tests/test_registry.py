@@ -1,9 +1,7 @@
-"""Names, layers, the default, files found and named, and `disabled`."""
+"""Names, layers, the default, and files found and named."""
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import gc
 import json
 import os
@@ -19,10 +17,8 @@ from retainit import _native, _registry
 from retainit._config import UNSET, DiskConfig, MemoryConfig, PluginConfig, TieredConfig
 from retainit._registry import (
     default_backend,
-    disabled,
     get_backend,
     init,
-    is_disabled,
     load_config,
     register_backend,
     resolve,
@@ -462,127 +458,3 @@ class TestFiles:
         bad.write_text("retainit:\n  plugins: [no_such_plugin]\n  backends: {z: {type: memory}}\n")
         assert "no_such_plugin" in message(lambda: load_config(bad))
         assert names() == ["fast", "slow"]
-
-
-class TestDisabled:
-    def test_a_block(self) -> None:
-        assert not is_disabled()
-        with disabled():
-            assert is_disabled()
-            with disabled():
-                assert is_disabled()
-            assert is_disabled()
-        assert not is_disabled()
-
-    def test_the_end_comes_with_an_exception_too(self) -> None:
-        with pytest.raises(KeyError), disabled():
-            raise KeyError
-        assert not is_disabled()
-
-    def test_one_object_may_be_entered_again(self) -> None:
-        again = disabled()
-        with again:
-            with again:
-                assert is_disabled()
-            assert is_disabled()
-        assert not is_disabled()
-        with again:
-            assert is_disabled()
-
-    def test_functions(self) -> None:
-        @disabled()
-        def function(a: int, *, b: int) -> tuple[int, int, bool]:
-            """Docstring."""
-            return a, b, is_disabled()
-
-        assert function(1, b=2) == (1, 2, True)
-        assert (function.__name__, function.__doc__) == ("function", "Docstring.")
-        assert not is_disabled()
-
-    def test_coroutine_functions(self) -> None:
-        @disabled()
-        async def function() -> bool:
-            await asyncio.sleep(0)
-            return is_disabled()
-
-        async def main() -> None:
-            assert await function()
-            assert not is_disabled()
-            async with disabled():
-                assert is_disabled()
-            assert not is_disabled()
-
-        asyncio.run(main())
-
-    def test_generator_functions_are_refused(self) -> None:
-        def generator() -> Iterator[int]:
-            yield 1
-
-        assert "generator function" in message(lambda: disabled()(generator))
-
-    def test_other_threads_and_tasks_are_not_concerned(self) -> None:
-        seen: list[bool] = []
-        with disabled():
-            thread = threading.Thread(
-                target=contextvars.Context().run, args=(lambda: seen.append(is_disabled()),)
-            )
-            thread.start()
-            thread.join()
-        assert seen == [False]
-
-        async def main() -> tuple[bool, bool]:
-            inside, outside = asyncio.Event(), asyncio.Event()
-
-            async def one() -> bool:
-                async with disabled():
-                    inside.set()
-                    await outside.wait()
-                    return is_disabled()
-
-            async def other() -> bool:
-                await inside.wait()
-                answer = is_disabled()
-                outside.set()
-                return answer
-
-            first, second = await asyncio.gather(one(), other())
-            return first, second
-
-        assert asyncio.run(main()) == (True, False)
-
-    def test_a_task_begun_inside_is_free_when_the_block_ends(self) -> None:
-        async def main() -> list[bool]:
-            seen: list[bool] = []
-            ended = asyncio.Event()
-
-            async def child() -> None:
-                seen.append(is_disabled())
-                await ended.wait()
-                seen.append(is_disabled())
-
-            with disabled():
-                task = asyncio.create_task(child())
-                await asyncio.sleep(0)
-            ended.set()
-            await task
-            return seen
-
-        assert asyncio.run(main()) == [True, False]
-
-    def test_a_block_may_end_in_another_context(self) -> None:
-        block = disabled()
-        contextvars.Context().run(block.__enter__)
-        block.__exit__(None, None, None)
-        assert not is_disabled()
-
-    def test_the_hot_path_is_told_of_the_first_block_and_the_last(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        told: list[tuple[int, bool]] = []
-        monkeypatch.setattr(_native, "set_attention", lambda bit, on: told.append((bit, on)))
-        with disabled(), disabled():
-            pass
-        with disabled():
-            pass
-        bit = _native.ATTENTION_DISABLED
-        assert told == [(bit, True), (bit, False), (bit, True), (bit, False)]
