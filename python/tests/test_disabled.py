@@ -134,7 +134,7 @@ def test_a_block_may_end_in_another_context() -> None:
     assert not is_disabled()
 
 
-def test_the_hot_path_is_told_of_the_first_block_and_the_last(self, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hot_path_is_told_of_the_first_block_and_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, bool]] = []
     monkeypatch.setattr(_native, "set_attention", lambda bit, on: told.append((bit, on)))
     with disabled(), disabled():

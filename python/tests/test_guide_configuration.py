@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,16 +19,6 @@ def snippets(language: str) -> list[str]:
     return found
 
 
-@pytest.fixture(autouse=True)
-def _nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    for name in ("RETAINIT_CONFIG", "CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    _registry.reset()
-    yield
-    _registry.reset()
-
-
 def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
     names: dict[str, object] = {}
     for snippet in snippets("python"):
@@ -39,7 +28,8 @@ def test_the_python_of_the_page_runs(tmp_path: Path) -> None:
     assert (tmp_path / "cache").is_dir()
 
 
-def test_the_file_of_the_page_is_read() -> None:
+def test_the_file_of_the_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CACHE_DIR", raising=False)
     backends, plugins = snippets("yaml")
     Path("retainit.yaml").write_text(backends)
     assert [(tier.backend.name, tier.ttl) for tier in _registry.resolve()] == [

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,17 +26,6 @@ from retainit._registry import (
     unregister_backend,
 )
 from retainit.errors import BackendError, ConfigurationError
-
-pytestmark = pytest.mark.usefixtures("nothing_configured")
-
-
-@pytest.fixture
-def nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RETAINIT_CONFIG", raising=False)
-    _registry.reset()
-    yield
-    _registry.reset()
 
 
 def names(spec: _registry.Spec = None) -> list[str]:
