@@ -21,10 +21,7 @@ pub fn run(arguments: &[String]) -> Outcome {
             bench.arg(argument);
             continue;
         }
-        for version in FURTHER_PYTHONS
-            .into_iter()
-            .filter(|version| *version != own)
-        {
+        for version in FURTHER_PYTHONS.into_iter().filter(|version| *version != own) {
             match find_python(version) {
                 None => println!("Python {version} is not installed: its awaits are not measured"),
                 Some(python) => {
@@ -43,19 +40,12 @@ fn prepare(venv: &Venv, peers: &str) -> Outcome {
     install::package(venv, "")?;
     announce("Installing the peers");
     let list = root().join("bench").join(peers);
-    if venv
-        .pip_install(&["-q", "-r", &list.to_string_lossy()])
-        .is_ok()
-    {
+    if venv.pip_install(&["-q", "-r", &list.to_string_lossy()]).is_ok() {
         return Ok(());
     }
     // One peer without a build for this interpreter must not take the others with it.
     let text = std::fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
-    for peer in text
-        .lines()
-        .filter_map(|line| line.split('#').next())
-        .map(str::trim)
-    {
+    for peer in text.lines().filter_map(|line| line.split('#').next()).map(str::trim) {
         if !peer.is_empty() && venv.pip_install(&["-q", peer]).is_err() {
             println!("skipped peer `{peer}`: pip could not install it (its reason is above)");
         }
@@ -77,17 +67,9 @@ fn find_python(version: &str) -> Option<PathBuf> {
     }
     let home = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv")))?;
-    let installed = std::fs::read_dir(home.join("versions"))
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path());
+    let installed = std::fs::read_dir(home.join("versions")).ok()?.flatten().map(|entry| entry.path());
     let wanted = format!("{version}.");
-    let of_version = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(&wanted))
-    };
-    installed
-        .filter(of_version)
-        .map(|path| path.join("bin/python"))
-        .find(|python| python.is_file())
+    let of_version =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&wanted));
+    installed.filter(of_version).map(|path| path.join("bin/python")).find(|python| python.is_file())
 }

@@ -8,12 +8,7 @@ pub fn run(arguments: &[String]) -> Outcome {
     let profile = match arguments {
         [] => "release",
         [only] if only == "--dev" => "dev",
-        _ => {
-            return Err(format!(
-                "unknown arguments `{}`: expected `--dev`",
-                arguments.join(" ")
-            ))
-        }
+        _ => return Err(format!("unknown arguments `{}`: expected `--dev`", arguments.join(" "))),
     };
     std::env::set_var("RETAINIT_BUILD_PROFILE", profile);
     package(&Venv::ready()?, "")

@@ -44,11 +44,7 @@ fn main() -> ExitCode {
         "house" => house::run(rest),
         "" | "help" | "--help" | "-h" => {
             print!("{USAGE}");
-            return if verb.is_empty() {
-                ExitCode::from(2)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if verb.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
         unknown => {
             eprint!("unknown verb `{unknown}`\n\n{USAGE}");

@@ -11,9 +11,7 @@ pub type Outcome<T = ()> = Result<T, String>;
 /// The repository's root, wherever the command was started.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent()
-        .expect("xtask lies in the workspace")
-        .to_path_buf()
+    here.parent().expect("xtask lies in the workspace").to_path_buf()
 }
 
 /// Announces a stage; the output of its commands follows.
@@ -26,9 +24,7 @@ pub fn announce(stage: &str) {
 pub fn no_arguments(verb: &str, arguments: &[String]) -> Outcome {
     match arguments.first() {
         None => Ok(()),
-        Some(argument) => Err(format!(
-            "unknown argument `{argument}`: `{verb}` takes none"
-        )),
+        Some(argument) => Err(format!("unknown argument `{argument}`: `{verb}` takes none")),
     }
 }
 
@@ -47,9 +43,7 @@ pub fn cargo() -> Command {
 /// Runs the command with its output on ours.
 pub fn run(command: &mut Command) -> Outcome {
     let line = show(command);
-    let status = command
-        .status()
-        .map_err(|e| format!("`{line}` did not start: {e}"))?;
+    let status = command.status().map_err(|e| format!("`{line}` did not start: {e}"))?;
     finished(&line, status)
 }
 
@@ -57,9 +51,7 @@ pub fn run(command: &mut Command) -> Outcome {
 pub fn run_reading(command: &mut Command, mut on_line: impl FnMut(&str)) -> Outcome {
     let line = show(command);
     command.stdout(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .map_err(|e| format!("`{line}` did not start: {e}"))?;
+    let mut child = command.spawn().map_err(|e| format!("`{line}` did not start: {e}"))?;
     let output = child.stdout.take().expect("standard output is piped");
     for text in BufReader::new(output).split(b'\n') {
         let text = text.map_err(|e| format!("the output of `{line}` broke off: {e}"))?;
@@ -67,9 +59,7 @@ pub fn run_reading(command: &mut Command, mut on_line: impl FnMut(&str)) -> Outc
         println!("{text}");
         on_line(&text);
     }
-    let status = child
-        .wait()
-        .map_err(|e| format!("`{line}` was lost: {e}"))?;
+    let status = child.wait().map_err(|e| format!("`{line}` was lost: {e}"))?;
     finished(&line, status)
 }
 

@@ -24,10 +24,7 @@ impl Tally {
         } else {
             return;
         };
-        let words: Vec<&str> = counts
-            .split([' ', ';', ',', '.'])
-            .filter(|word| !word.is_empty())
-            .collect();
+        let words: Vec<&str> = counts.split([' ', ';', ',', '.']).filter(|word| !word.is_empty()).collect();
         for pair in words.windows(2) {
             let Ok(count) = pair[0].parse::<u64>() else {
                 continue;
@@ -51,11 +48,7 @@ impl Tally {
     /// The sum as a test runner says it.
     pub fn summary(self, took: Duration) -> String {
         let verdict = if self.failed == 0 { "ok" } else { "FAILED" };
-        let Self {
-            passed,
-            failed,
-            ignored,
-        } = self;
+        let Self { passed, failed, ignored } = self;
         let seconds = took.as_secs_f64();
         format!(
             "test result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; \
@@ -81,33 +74,18 @@ mod tests {
             "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.01s",
             "===== 1 failed, 12 passed, 2 skipped, 1 error in 3.21s =====",
         ]);
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 14,
-                failed: 2,
-                ignored: 3
-            }
-        );
+        assert_eq!(tally, Tally { passed: 14, failed: 2, ignored: 3 });
     }
 
     #[test]
     fn only_summaries_count() {
-        let tally = read(&[
-            "5 passed the bar",
-            "===== 3 passed the post =====",
-            "test foo ... ok",
-        ]);
+        let tally = read(&["5 passed the bar", "===== 3 passed the post =====", "test foo ... ok"]);
         assert_eq!(tally, Tally::default());
     }
 
     #[test]
     fn a_summary_can_be_read_again() {
-        let tally = Tally {
-            passed: 3,
-            failed: 1,
-            ignored: 2,
-        };
+        let tally = Tally { passed: 3, failed: 1, ignored: 2 };
         assert_eq!(read(&[&tally.summary(Duration::from_millis(1500))]), tally);
     }
 }

@@ -4,9 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::shell::{
-    announce, cargo, command, root, run as run_command, run_reading, succeeds, Outcome,
-};
+use crate::shell::{announce, cargo, command, root, run as run_command, run_reading, succeeds, Outcome};
 use crate::tally::Tally;
 use crate::venv::Venv;
 use crate::{house, install};
@@ -15,8 +13,7 @@ use crate::{house, install};
 const STAGES: [(&str, Stage); 8] = [
     ("house", |_, tally| house::check(tally)),
     ("fmt", |_, _| {
-        component("fmt", "rustfmt")
-            .and_then(|()| run_command(cargo().args(["fmt", "--all", "--check"])))
+        component("fmt", "rustfmt").and_then(|()| run_command(cargo().args(["fmt", "--all", "--check"])))
     }),
     ("clippy", clippy),
     ("cargo", cargo_tests),
@@ -31,14 +28,8 @@ type Stage = fn(&Venv, &mut Tally) -> Outcome;
 /// Runs every stage, or those named; a failure does not keep the later ones from running.
 pub fn run(arguments: &[String]) -> Outcome {
     let names = STAGES.map(|(name, _)| name);
-    if let Some(unknown) = arguments
-        .iter()
-        .find(|name| !names.contains(&name.as_str()))
-    {
-        return Err(format!(
-            "unknown stage `{unknown}`: expected one of `{}`",
-            names.join("`, `")
-        ));
+    if let Some(unknown) = arguments.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(format!("unknown stage `{unknown}`: expected one of `{}`", names.join("`, `")));
     }
     let started = Instant::now();
     let venv = Venv::ready()?;
@@ -68,11 +59,7 @@ fn conclude(reports: &[(&str, Outcome, Tally, Duration)], total: Tally, took: Du
     println!("\nstages:");
     for (name, outcome, tally, took) in reports {
         let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
-        println!(
-            "{name:>10} ... {verdict:<6} {:>5} passed {:>7.1} s",
-            tally.passed,
-            took.as_secs_f64()
-        );
+        println!("{name:>10} ... {verdict:<6} {:>5} passed {:>7.1} s", tally.passed, took.as_secs_f64());
     }
     for (name, outcome, ..) in reports {
         if let Err(reason) = outcome {
@@ -80,11 +67,7 @@ fn conclude(reports: &[(&str, Outcome, Tally, Duration)], total: Tally, took: Du
         }
     }
     println!("\n{}", total.summary(took));
-    match reports
-        .iter()
-        .filter(|(_, outcome, ..)| outcome.is_err())
-        .count()
-    {
+    match reports.iter().filter(|(_, outcome, ..)| outcome.is_err()).count() {
         0 => Ok(()),
         failures => Err(format!("{failures} of {} stages failed", reports.len())),
     }
@@ -93,37 +76,22 @@ fn conclude(reports: &[(&str, Outcome, Tally, Duration)], total: Tally, took: Du
 fn clippy(venv: &Venv, _: &mut Tally) -> Outcome {
     component("clippy", "clippy")?;
     let mut clippy = cargo();
-    clippy.args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]);
+    clippy.args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]);
     run_command(for_python(&mut clippy, venv))
 }
 
 fn cargo_tests(venv: &Venv, tally: &mut Tally) -> Outcome {
     // The tests of loaded plugins find the libraries where a build of the workspace leaves them.
     run_command(for_python(cargo().args(["build", "--workspace"]), venv))?;
-    run_reading(
-        for_python(
-            cargo().args(["test", "--workspace", "--no-fail-fast"]),
-            venv,
-        ),
-        |line| tally.read(line),
-    )
+    run_reading(for_python(cargo().args(["test", "--workspace", "--no-fail-fast"]), venv), |line| {
+        tally.read(line)
+    })
 }
 
 fn ruff(venv: &Venv, tally: &mut Tally) -> Outcome {
     let config = "--config=python/pyproject.toml";
     for arguments in [&["check", config][..], &["format", "--check", config]] {
-        run_command(
-            command(venv.program("ruff"))
-                .args(arguments)
-                .args(["python", "bench", "xtask"]),
-        )?;
+        run_command(command(venv.program("ruff")).args(arguments).args(["python", "bench", "xtask"]))?;
         tally.passed += 1;
     }
     Ok(())
@@ -131,16 +99,10 @@ fn ruff(venv: &Venv, tally: &mut Tally) -> Outcome {
 
 fn mypy(venv: &Venv, _: &mut Tally) -> Outcome {
     let mut mypy = command(venv.program("mypy"));
-    mypy.args([
-        "--strict",
-        "--config-file=python/pyproject.toml",
-        "python/retainit",
-    ]);
+    mypy.args(["--strict", "--config-file=python/pyproject.toml", "python/retainit"]);
     let mut typing_tests = files_named(&root().join("python/tests"), "typing_")?;
     if typing_tests.is_empty() {
-        return Err(
-            "python/tests has no typing_*.py: expected the tests of the public types".into(),
-        );
+        return Err("python/tests has no typing_*.py: expected the tests of the public types".into());
     }
     typing_tests.sort();
     run_command(mypy.args(typing_tests))
@@ -149,12 +111,7 @@ fn mypy(venv: &Venv, _: &mut Tally) -> Outcome {
 fn pytest(venv: &Venv, tally: &mut Tally) -> Outcome {
     // Through its script, not `python -m`, which would put the source tree before the installed package.
     let mut pytest = command(venv.program("pytest"));
-    pytest.args([
-        "-c",
-        "python/pyproject.toml",
-        "--rootdir=python",
-        "python/tests",
-    ]);
+    pytest.args(["-c", "python/pyproject.toml", "--rootdir=python", "python/tests"]);
     run_reading(&mut pytest, |line| tally.read(line))
 }
 
@@ -169,9 +126,8 @@ fn component(subcommand: &str, name: &str) -> Outcome {
         return Ok(());
     }
     announce(&format!("Adding {name} to the Rust toolchain"));
-    run_command(command("rustup").args(["component", "add", name])).map_err(|_| {
-        format!("`cargo {subcommand}` is missing: install the toolchain's `{name}` component")
-    })
+    run_command(command("rustup").args(["component", "add", name]))
+        .map_err(|_| format!("`cargo {subcommand}` is missing: install the toolchain's `{name}` component"))
 }
 
 fn files_named(folder: &Path, prefix: &str) -> Outcome<Vec<std::path::PathBuf>> {
