@@ -1,20 +1,23 @@
 //! A plugin written in C, through its door: the same suite, and the other kinds call by call.
 
+mod support;
+
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use retainit_plugin_api::abi::backend::BackendTable;
-use retainit_plugin_api::abi::call::{Call, Outcome, NEVER};
+use retainit_plugin_api::abi::call::{Call, NEVER};
 use retainit_plugin_api::abi::codec::{form, CompressorTable, Data, SerializerTable};
-use retainit_plugin_api::abi::host::{HostRef, HostTable};
+use retainit_plugin_api::abi::host::HostRef;
 use retainit_plugin_api::abi::root::{CRoot, C_DOOR};
 use retainit_plugin_api::abi::sink::SinkTable;
 use retainit_plugin_api::abi::value::{Slice, Value};
 use retainit_plugin_api::abi::{kind, status, Prelude};
 use retainit_plugin_api::conformance::Suite;
 use retainit_plugin_api::sdk;
+use support::Host;
 
 /// The root of the plugin, which stays loaded.
 fn root() -> &'static CRoot {
@@ -73,35 +76,14 @@ fn the_backend_conforms() {
     assert!(report.results.len() > 80, "only {} checks were run", report.results.len());
 }
 
-unsafe extern "C" fn complete(_: *mut c_void, _: u64, _: *const Outcome) {}
-unsafe extern "C" fn evicted(_: *mut c_void, _: *const Slice, _: *const u32, _: usize) {}
-unsafe extern "C" fn invalidated(_: *mut c_void, _: *const Slice, _: usize) {}
-unsafe extern "C" fn log(context: *mut c_void, _: u32, message: Slice) {
-    // SAFETY: the context is the test's list of lines, and the message is borrowed for the call.
-    unsafe {
-        let lines = &*context.cast::<std::sync::Mutex<Vec<String>>>();
-        lines.lock().unwrap().push(String::from_utf8_lossy(message.as_bytes()).into_owned());
-    }
-}
-unsafe extern "C" fn allocate(_: *mut c_void, len: usize) -> Value {
-    sdk::Value::from_vec(vec![0; len]).into_raw()
-}
-unsafe extern "C" fn clock(_: *mut c_void, _: u32) -> i64 {
-    1
-}
-
-static HOST: HostTable =
-    HostTable { prelude: Prelude::of::<HostTable>(0), complete, evicted, invalidated, log, allocate, clock };
-
 /// Opens with an empty object of options.
 fn open(
     open: Option<unsafe extern "C" fn(HostRef, *const Call, Slice, *mut *mut c_void) -> i32>,
-    lines: &std::sync::Mutex<Vec<String>>,
+    host: &'static Host,
 ) -> *mut c_void {
     let mut instance = std::ptr::null_mut();
-    let host = HostRef { table: &HOST, context: std::ptr::from_ref(lines).cast_mut().cast() };
-    // SAFETY: all arguments are valid for the call, and the host for the test.
-    let answer = unsafe { open.unwrap()(host, &call(), Slice::new(b"{}"), &mut instance) };
+    // SAFETY: all arguments are valid for the call, and the host for ever.
+    let answer = unsafe { open.unwrap()(host.reference(), &call(), Slice::new(b"{}"), &mut instance) };
     assert_eq!(answer, status::OK);
     instance
 }
@@ -113,8 +95,8 @@ fn call() -> Call {
 #[test]
 fn the_compressor_compresses() {
     let table: CompressorTable = table(kind::COMPRESSOR);
-    let lines = std::sync::Mutex::default();
-    let instance = open(table.open, &lines);
+    let host = Host::new();
+    let instance = open(table.open, host);
     let input = [[7_u8; 300].as_slice(), b"abc", &[0; 5]].concat();
     let (mut small, mut large) = (Value::NONE, Value::NONE);
     // SAFETY: the instance is open, and what it gives is ours.
@@ -135,8 +117,8 @@ fn the_compressor_compresses() {
 #[test]
 fn the_serializer_passes_bytes_without_a_copy() {
     let table: SerializerTable = table(kind::SERIALIZER);
-    let lines = std::sync::Mutex::default();
-    let instance = open(table.open, &lines);
+    let host = Host::new();
+    let instance = open(table.open, host);
     let bytes = sdk::Value::from_vec(b"some bytes".to_vec()).into_raw();
     let data = |form| Data { form, reserved: 0, value: bytes, tensor: std::ptr::null(), stream: std::ptr::null_mut() };
     let (mut stored, mut back) = (Value::NONE, Data { value: Value::NONE, ..data(0) });
@@ -154,8 +136,8 @@ fn the_serializer_passes_bytes_without_a_copy() {
 #[test]
 fn the_sink_counts_and_logs() {
     let table: SinkTable = table(kind::SINK);
-    let lines = std::sync::Mutex::default();
-    let instance = open(table.open, &lines);
+    let host = Host::new();
+    let instance = open(table.open, host);
     // SAFETY: the instance is open; the events are all zero, which stands for empty texts.
     unsafe {
         let events: [retainit_plugin_api::abi::sink::Event; 3] = std::mem::zeroed();
@@ -163,5 +145,5 @@ fn the_sink_counts_and_logs() {
         assert_eq!(table.flush.unwrap()(instance, &call()), status::OK);
         assert_eq!(table.close.unwrap()(instance, &call()), status::OK);
     }
-    assert_eq!(*lines.lock().unwrap(), ["3 events"]);
+    assert_eq!(*host.lines.lock().unwrap(), ["3 events"]);
 }

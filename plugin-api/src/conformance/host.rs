@@ -15,9 +15,6 @@ use crate::abi::value::{Slice, Value as RawValue};
 use crate::abi::Prelude;
 use crate::sdk::Value;
 
-/// How long anything that happens on a plugin's own thread may take, in real time.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
 /// A completion, with the references it brought.
 #[derive(Debug)]
 pub(crate) struct Completion {
@@ -38,6 +35,7 @@ struct Operation {
 /// A host. It is leaked, so that a plugin's late callback is found out rather than undefined.
 #[derive(Debug)]
 pub(crate) struct TestHost {
+    patience: Duration,
     monotonic: AtomicI64,
     unix: AtomicI64,
     next_op: AtomicU64,
@@ -51,9 +49,11 @@ pub(crate) struct TestHost {
 }
 
 impl TestHost {
-    /// A host whose clocks show these times, in nanoseconds.
-    pub(crate) fn new(monotonic: i64, unix: i64) -> &'static TestHost {
+    /// A host whose clocks show these times, in nanoseconds; `patience` is how long it waits for what
+    /// happens on a plugin's own thread, in real time.
+    pub(crate) fn new(patience: Duration, monotonic: i64, unix: i64) -> &'static TestHost {
         Box::leak(Box::new(TestHost {
+            patience,
             monotonic: AtomicI64::new(monotonic),
             unix: AtomicI64::new(unix),
             next_op: AtomicU64::new(1),
@@ -116,7 +116,7 @@ impl TestHost {
 
     /// The completion of `op`, waiting for it.
     pub(crate) fn wait(&self, op: u64) -> Option<Completion> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + self.patience;
         let mut operations = self.operations.lock().unwrap();
         loop {
             if let Some(result) = operations.get_mut(&op).and_then(|operation| operation.result.take()) {
@@ -173,8 +173,8 @@ impl TestHost {
 }
 
 /// Polls until `condition` holds or patience ends.
-pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + PATIENCE;
+pub(crate) fn eventually(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + patience;
     loop {
         if condition() {
             return true;

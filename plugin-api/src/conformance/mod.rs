@@ -28,6 +28,7 @@ mod session;
 use std::error::Error;
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::time::Duration;
 
 use crate::abi::backend::BackendTable;
 use crate::abi::capability;
@@ -56,6 +57,7 @@ pub struct Suite<'a> {
     options: Options<'a>,
     bounded: Option<Options<'a>>,
     only: Option<String>,
+    patience: Duration,
 }
 
 impl<'a> Suite<'a> {
@@ -63,7 +65,7 @@ impl<'a> Suite<'a> {
     /// name; a persistent or shared backend must get an empty store of its own for each name (names
     /// are of letters, digits, `_` and `-`), and the same one for the same name.
     pub fn new(table: BackendTable, options: impl Fn(&str) -> String + 'a) -> Self {
-        Suite { table, options: Box::new(options), bounded: None, only: None }
+        Suite { table, options: Box::new(options), bounded: None, only: None, patience: Duration::from_secs(20) }
     }
 
     /// Options under which at most 64 KiB of values are kept; needed where `EVICTS` is declared.
@@ -75,6 +77,13 @@ impl<'a> Suite<'a> {
     /// Runs only checks whose name contains `text`.
     pub fn only(mut self, text: impl Into<String>) -> Self {
         self.only = Some(text.into());
+        self
+    }
+
+    /// How long to wait for what a plugin does on threads of its own before a check fails: 20 seconds of
+    /// real time unless told.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -108,7 +117,7 @@ impl<'a> Suite<'a> {
                 return Err("`EVICTS` is declared, but the suite was given no bounded options".to_owned());
             }
         };
-        let subject = checks::Subject { table: self.table, options, mode };
+        let subject = checks::Subject { table: self.table, options, mode, patience: self.patience };
         match catch_unwind(AssertUnwindSafe(|| (check.run)(&subject))) {
             Ok(outcome) => outcome.map_err(|error| error.to_string()),
             Err(_) => Err("the check panicked, see above".to_owned()),

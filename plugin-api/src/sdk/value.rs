@@ -124,7 +124,7 @@ impl<O: Send + Sync + 'static> Owned<O> {
 
     unsafe extern "C" fn release(owner: *mut c_void) {
         // An owner's `Drop` is plugin code: a panic in it must not leave this function.
-        let _ = std::panic::catch_unwind(|| {
+        super::export::guard_silent(|| {
             // SAFETY: as above; the caller gives its reference up.
             unsafe { Arc::decrement_strong_count(owner.cast_const().cast::<O>()) }
         });

@@ -4,7 +4,6 @@ use super::{Check, Subject};
 use crate::abi::call::{Item, NEVER};
 use crate::abi::capability::ASYNC;
 use crate::abi::status;
-use crate::conformance::host::eventually;
 use crate::conformance::{ensure, Mode, Outcome};
 
 pub(super) const CHECKS: [Check; 4] = [
@@ -115,6 +114,6 @@ fn close_completes(subject: &Subject) -> Outcome {
     for op in waiting {
         drop(host.wait(op));
     }
-    ensure!(eventually(|| host.references_held() == 0), "`close` left references behind");
+    ensure!(subject.eventually(|| host.references_held() == 0), "`close` left references behind");
     closed.or_else(|_| host.settle())
 }

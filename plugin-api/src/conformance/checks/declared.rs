@@ -5,7 +5,6 @@ use crate::abi::backend::BackendTable;
 use crate::abi::call::{Call, Entry, Lease, Page, Token, NEVER};
 use crate::abi::value::{Slice, Value};
 use crate::abi::{capability, status, ABI_MAJOR};
-use crate::conformance::host::TestHost;
 use crate::conformance::{ensure, Mode, Outcome};
 
 pub(super) const CHECKS: [Check; 5] = [
@@ -114,9 +113,8 @@ fn undeclared_operations(subject: &Subject) -> Outcome {
 }
 
 fn refused_options(subject: &Subject, options: &str, about: &str) -> Outcome {
-    let refused = Subject { table: subject.table, options: options.to_owned(), mode: subject.mode };
-    let host = TestHost::new(SECOND, SECOND);
-    match refused.open_with(host) {
+    let host = subject.host(SECOND, SECOND);
+    match subject.with(options).open_with(host) {
         Ok(_) => Err(format!("{about} was accepted").into()),
         Err(fault) => {
             ensure!(fault.status == status::CONFIGURATION, "{about} failed otherwise than with CONFIGURATION: {fault}");
@@ -131,8 +129,7 @@ fn unknown_option(subject: &Subject) -> Outcome {
     options.insert("no_such_option_xyz".to_owned(), 1.into());
     let options = serde_json::Value::Object(options).to_string();
     refused_options(subject, &options, "an unknown option")?;
-    let unknown = Subject { table: subject.table, options, mode: subject.mode };
-    let fault = unknown.open().err().ok_or("an unknown option was accepted")?;
+    let fault = subject.with(&options).open().err().ok_or("an unknown option was accepted")?;
     ensure!(fault.message.contains("no_such_option_xyz"), "the message does not name the unknown option: {fault}");
     Ok(())
 }

@@ -97,8 +97,6 @@ fn fork_hooks(subject: &Subject) -> Outcome {
 fn fork(subject: &Subject) -> Outcome {
     use std::time::Instant;
 
-    use crate::conformance::host::PATIENCE;
-
     let session = subject.open()?;
     session.set(b"key", b"value", NEVER)?;
     let (table, instance) = (*session.table(), session.instance());
@@ -121,7 +119,7 @@ fn fork(subject: &Subject) -> Outcome {
     // SAFETY: this is the parent.
     unsafe { parent(instance) };
     ensure!(pid > 0, "fork failed: {}", std::io::Error::last_os_error());
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + subject.patience;
     let mut status = 0;
     // SAFETY: the child is ours, and the status is valid for writing.
     while unsafe { libc::waitpid(pid, &mut status, libc::WNOHANG) } == 0 {

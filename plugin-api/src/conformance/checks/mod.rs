@@ -14,7 +14,9 @@ mod ownership;
 mod scan;
 mod shared;
 
-use super::host::TestHost;
+use std::time::Duration;
+
+use super::host::{eventually, TestHost};
 use super::session::{Fault, Session};
 use super::{Mode, Outcome};
 use crate::abi::backend::BackendTable;
@@ -30,16 +32,31 @@ pub(super) struct Subject {
     pub(super) table: BackendTable,
     pub(super) options: String,
     pub(super) mode: Mode,
+    pub(super) patience: Duration,
 }
 
 impl Subject {
     /// A fresh instance on a fresh host.
     pub(super) fn open(&self) -> Result<Session, Fault> {
-        self.open_with(TestHost::new(MONOTONIC, UNIX))
+        self.open_with(self.host(MONOTONIC, UNIX))
     }
 
     pub(super) fn open_with(&self, host: &'static TestHost) -> Result<Session, Fault> {
         Session::open(self.table, host, &self.options, self.mode)
+    }
+
+    pub(super) fn host(&self, monotonic: i64, unix: i64) -> &'static TestHost {
+        TestHost::new(self.patience, monotonic, unix)
+    }
+
+    /// The same with other options.
+    fn with(&self, options: &str) -> Subject {
+        Subject { options: options.to_owned(), ..*self }
+    }
+
+    /// Polls until `condition` holds or patience ends.
+    pub(super) fn eventually(&self, condition: impl FnMut() -> bool) -> bool {
+        eventually(self.patience, condition)
     }
 
     pub(super) fn declares(&self, capabilities: u64) -> bool {

@@ -3,7 +3,6 @@
 use super::{Check, Subject, SECOND};
 use crate::abi::call::NEVER;
 use crate::abi::{capability, status};
-use crate::conformance::host::eventually;
 use crate::conformance::{ensure, Outcome};
 
 pub(super) const CHECKS: [Check; 5] = [
@@ -36,7 +35,7 @@ fn references_are_released_once(subject: &Subject) -> Outcome {
         session.clear(b"")?;
         session.flush()?;
         ensure!(
-            eventually(|| session.host.references_held() == 0),
+            subject.eventually(|| session.host.references_held() == 0),
             "{} references are held by an empty store",
             session.host.references_held()
         );
@@ -88,9 +87,9 @@ fn objects_keep_their_identity(subject: &Subject) -> Outcome {
     let (replacement, second) = session.host.object(5);
     session.set_value(b"key", replacement, NEVER)?;
     drop(found);
-    ensure!(eventually(|| handle.references() == 0), "a replaced object was not released");
+    ensure!(subject.eventually(|| handle.references() == 0), "a replaced object was not released");
     session.delete(b"key")?;
-    ensure!(eventually(|| second.references() == 0), "a deleted object was not released");
+    ensure!(subject.eventually(|| second.references() == 0), "a deleted object was not released");
     session.close()
 }
 
@@ -105,7 +104,7 @@ fn objects_are_refused(subject: &Subject) -> Outcome {
         matches!(fault.status, status::UNSUPPORTED | status::INVALID),
         "an object was refused otherwise than with UNSUPPORTED or INVALID: {fault}"
     );
-    ensure!(eventually(|| handle.references() == 0), "a refused object was not released");
+    ensure!(subject.eventually(|| handle.references() == 0), "a refused object was not released");
     ensure!(session.get(b"key")?.is_none(), "a refused object left an entry");
     session.close()
 }
@@ -128,7 +127,7 @@ fn evictions_are_reported(subject: &Subject) -> Outcome {
     };
     let mut missing = 0;
     let mut unreported = Vec::new();
-    let done = eventually(|| {
+    let done = subject.eventually(|| {
         let reported: std::collections::HashSet<Vec<u8>> =
             session.host.evicted().into_iter().map(|(key, _)| key).collect();
         let Ok(absent) = absent() else { return false };

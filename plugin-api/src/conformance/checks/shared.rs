@@ -3,7 +3,6 @@
 use super::{Check, Subject, MONOTONIC, SECOND, UNIX};
 use crate::abi::call::NEVER;
 use crate::abi::capability::{CAS, PERSISTENT, SHARED, SUBSCRIBE, TTL};
-use crate::conformance::host::{eventually, TestHost};
 use crate::conformance::session::Session;
 use crate::conformance::{ensure, Outcome};
 
@@ -81,7 +80,7 @@ fn expiry_persists(subject: &Subject) -> Outcome {
     session.set(b"ever", b"value", NEVER)?;
     session.close()?;
     for (name, monotonic) in [("an earlier", SECOND), ("a later", MONOTONIC + 1_000_000 * SECOND)] {
-        let session = subject.open_with(TestHost::new(monotonic, UNIX + 50 * SECOND))?;
+        let session = subject.open_with(subject.host(monotonic, UNIX + 50 * SECOND))?;
         ensure!(session.get(b"short")?.is_none(), "with {name} monotonic clock, an entry of 10 s is there after 50 s");
         let found = session.get(b"long")?;
         let found = found.ok_or_else(|| format!("with {name} monotonic clock, an entry of 100 s is gone after 50 s"))?;
@@ -98,7 +97,7 @@ fn subscription(subject: &Subject) -> Outcome {
     writer.set(b"watched:1", b"value", NEVER)?;
     listener.subscribe(b"watched:")?;
     let told = |key: &[u8]| {
-        eventually(|| listener.host.invalidated().iter().any(|each| each.as_deref().is_none_or(|each| each == key)))
+        subject.eventually(|| listener.host.invalidated().iter().any(|each| each.as_deref().is_none_or(|each| each == key)))
     };
     writer.set(b"watched:1", b"changed", NEVER)?;
     ensure!(told(b"watched:1"), "a change by the other instance was not reported");
@@ -106,7 +105,7 @@ fn subscription(subject: &Subject) -> Outcome {
     ensure!(told(b"watched:2"), "a new entry of the other instance was not reported");
     writer.delete(b"watched:2")?;
     let reports = || listener.host.invalidated().len();
-    ensure!(eventually(|| reports() >= 3), "{} reports came of three changes", reports());
+    ensure!(subject.eventually(|| reports() >= 3), "{} reports came of three changes", reports());
     let strange = listener.host.invalidated().into_iter().flatten().find(|key| !key.starts_with(b"watched:"));
     ensure!(strange.is_none(), "a change was reported of a key outside the prefix: {strange:?}");
     close_both(writer, listener)

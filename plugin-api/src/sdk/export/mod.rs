@@ -16,8 +16,6 @@ mod door;
 mod manifest;
 mod options;
 mod sink;
-#[cfg(test)]
-mod tests;
 
 use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -53,7 +51,7 @@ unsafe fn guard(call: *const raw::Call, body: impl FnOnce() -> Result<i32>) -> i
 }
 
 /// Runs a function that has no way to report: a panic is swallowed after Rust's own message.
-fn guard_silent(body: impl FnOnce()) {
+pub(super) fn guard_silent(body: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
         panic_message(payload);
     }

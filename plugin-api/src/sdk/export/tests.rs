@@ -1,1 +1,0 @@
-//! Native calls of exported tables.
