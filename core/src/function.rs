@@ -17,8 +17,6 @@ pub struct Identity {
     pub name: String,
     /// Parameter names in order: another signature is another function.
     pub parameters: Vec<String>,
-    /// Explicit version.
-    pub version: String,
 }
 
 /// How a function's results are kept.
@@ -96,10 +94,10 @@ impl Function {
         self.id.to_le_bytes()
     }
 
-    /// First bytes of its keys in tiers that others can see.
-    pub fn storage_prefix(&self, namespace: &str) -> Vec<u8> {
+    /// First bytes of its keys in tiers that others can see. `version` parts what has the same name.
+    pub fn storage_prefix(&self, namespace: &str, version: &str) -> Vec<u8> {
         let parameters: Vec<&str> = self.identity.parameters.iter().map(String::as_str).collect();
-        key::storage_prefix(namespace, &self.identity.name, &parameters, &self.identity.version)
+        key::storage_prefix(namespace, &self.identity.name, &parameters, version)
     }
 
     /// Its tiers, nearest first.

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{printable, HostContext, HostCounters, OnEvicted, OnInvalidated};
 use crate::loader::Component;
-use crate::operations::{Blocking, Completion};
+use crate::operations::{Blocking, Completion, Operations};
 
 /// A pending operation of a backend without a timeout is given up after this long: a plugin that
 /// never completes must not hold a caller for ever.
@@ -24,7 +24,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How long closing may take.
 const CLOSING: Duration = Duration::from_secs(5);
 
-type Get = unsafe extern "C" fn(*mut c_void, *const Call, Slice, *mut raw::Item) -> i32;
+/// The table's function of that name.
+pub type Get = unsafe extern "C" fn(*mut c_void, *const Call, Slice, *mut raw::Item) -> i32;
 
 /// An open backend. Safe to use from many threads; closed when the last reference goes.
 ///
@@ -96,6 +97,12 @@ impl Instance {
             status::OK => Err(instance.error("open", status::FATAL, "the plugin gave no instance")),
             other => Err(instance.unexpected("open", other)),
         }
+    }
+
+    /// The table's own `get` and the handle it takes first, for a caller that keeps both beside its
+    /// own data. Valid for as long as the instance is held; see [`Instance::get`].
+    pub fn raw_get(&self) -> (Get, *mut c_void) {
+        (self.get, self.handle)
     }
 
     /// The name that configurations gave it.
@@ -474,6 +481,36 @@ impl Instance {
         function.ok_or_else(|| self.error(operation, status::UNSUPPORTED, "the plugin does not have this operation"))
     }
 
+    pub(crate) fn table(&self) -> &BackendTable {
+        &self.table
+    }
+
+    pub(crate) fn handle(&self) -> *mut c_void {
+        self.handle
+    }
+
+    pub(crate) fn operations(&self) -> &Operations {
+        self.context.operations()
+    }
+
+    pub(crate) fn busy(&self, operation: &'static str) -> Error {
+        self.error(operation, status::BUSY, "too many operations are in flight")
+    }
+
+    /// Gives a pending operation up and tells the plugin; `false` if its completion came first.
+    pub(crate) fn withdraw(&self, op: u64) -> bool {
+        let first = self.operations().withdraw(op, true);
+        if let (true, Some(cancel)) = (first, self.table.cancel) {
+            // SAFETY: see `read`.
+            unsafe { cancel(self.handle, op) }
+        }
+        first
+    }
+
+    pub(crate) fn timing_until(&self, deadline: i64) -> Timing {
+        Timing { now: clock::monotonic(), deadline }
+    }
+
     fn now(&self) -> Timing {
         let now = clock::monotonic();
         Timing { now, deadline: now.saturating_add(self.timeout.load(Ordering::Relaxed)) }
@@ -517,7 +554,7 @@ impl Instance {
     fn answer_later(&self, operation: &'static str, timing: Timing, function: impl FnOnce(&Call) -> i32) -> Result<Answer> {
         let operations = self.context.operations();
         let (blocking, waiter) = Blocking::new();
-        let op = operations.begin(waiter).ok_or_else(|| self.error(operation, status::BUSY, "too many operations are in flight"))?;
+        let op = operations.begin(waiter).ok_or_else(|| self.busy(operation))?;
         let mut message = value::Value::NONE;
         let code = function(&timing.call(op, &mut message));
         // SAFETY: the plugin gave the reference to us.
@@ -532,11 +569,7 @@ impl Instance {
         let longest = timing.now.saturating_add(nanoseconds(LONGEST_WAIT));
         let completion = match blocking.wait(timing.deadline.min(longest)) {
             Some(completion) => completion,
-            None if operations.withdraw(op, true) => {
-                if let Some(cancel) = self.table.cancel {
-                    // SAFETY: see `read`.
-                    unsafe { cancel(self.handle, op) }
-                }
+            None if self.withdraw(op) => {
                 return Err(self.error(operation, status::TIMEOUT, "the plugin did not answer in time"));
             }
             // It came just now, between giving up and saying so.
@@ -597,7 +630,7 @@ impl Instance {
         self.error(operation, status::INVALID, &format!("the plugin answered `{}` ({code}), which is no answer to this", status::name(code)))
     }
 
-    fn error(&self, operation: &'static str, code: i32, message: &str) -> Error {
+    pub(crate) fn error(&self, operation: &'static str, code: i32, message: &str) -> Error {
         let message = match message {
             "" => format!("{operation} failed: {}", status::name(code)),
             message => message.to_owned(),
@@ -696,7 +729,7 @@ fn token_of(answer: &Answer) -> Option<Token> {
 }
 
 /// Keys of a page: `u32` little-endian lengths, each followed by that many bytes.
-fn page_keys(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn page_keys(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut keys = Vec::new();
     while !bytes.is_empty() {
         let (length, rest) = bytes.split_first_chunk::<4>()?;

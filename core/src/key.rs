@@ -151,22 +151,19 @@ impl KeyBuffer {
         // Bits that only repeat the sign need not be stored.
         let redundant = if value < 0 { value.leading_ones() } else { value.leading_zeros() };
         let bytes = if value == 0 { 0 } else { (72 - redundant as usize) / 8 };
-        let mut encoded = [0u8; 9];
-        encoded[0] = tag::INT + bytes as u8;
-        encoded[1..].copy_from_slice(&value.to_le_bytes());
+        let tag = tag::INT + bytes as u8;
         if self.spilled.is_empty() && self.len + 9 <= Self::INLINE {
-            // All nine bytes are written and only the meaningful ones counted: no variable copy.
+            // All eight bytes are written and only the meaningful ones counted: no variable copy.
             // SAFETY: the target lies within the array.
             unsafe {
-                std::ptr::copy_nonoverlapping(
-                    encoded.as_ptr(),
-                    self.inline.as_mut_ptr().cast::<u8>().add(self.len),
-                    9,
-                );
+                let target = self.inline.as_mut_ptr().cast::<u8>().add(self.len);
+                target.write(tag);
+                target.add(1).cast::<[u8; 8]>().write(value.to_le_bytes());
             }
             self.len += 1 + bytes;
         } else {
-            self.extend(&encoded[..=bytes]);
+            self.push(tag);
+            self.extend(&value.to_le_bytes()[..bytes]);
         }
     }
 

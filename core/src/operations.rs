@@ -126,10 +126,14 @@ impl Operations {
     /// # Safety
     /// See [`Completion::take`].
     pub(crate) unsafe fn complete(&self, op: u64, outcome: &Outcome) {
-        // Owned first, so that the references of an ignored outcome are released as well; and
-        // released at the end, outside the lock, because that runs code of the plugin.
+        // Owned first, so that the references of an ignored outcome are released as well.
         // SAFETY: promised by the caller.
-        let completion = unsafe { Completion::take(outcome) };
+        self.deliver(op, unsafe { Completion::take(outcome) });
+    }
+
+    /// Gives `completion` to the waiter of `op`, or counts and releases it. Both run outside the lock:
+    /// a waiter is the engine's code, a release the plugin's.
+    pub(crate) fn deliver(&self, op: u64, completion: Completion) {
         if let Some(waiter) = self.retire(op, false) {
             waiter(completion);
             return;

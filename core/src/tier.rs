@@ -62,10 +62,10 @@ pub struct Found<O> {
 
 impl Tier {
     /// A backend that keeps entries of `function` for `ttl` nanoseconds ([`NEVER`]: for ever), under
-    /// `namespace` where others can see them.
-    pub fn new(instance: Arc<Instance>, ttl: i64, function: &Function, namespace: &str) -> Self {
+    /// `namespace` and `version` where others can see them.
+    pub fn new(instance: Arc<Instance>, ttl: i64, function: &Function, namespace: &str, version: &str) -> Self {
         let outside = instance.capabilities() & (capability::SHARED | capability::PERSISTENT) != 0;
-        let prefix = if outside { function.storage_prefix(namespace) } else { function.local_prefix().to_vec() };
+        let prefix = if outside { function.storage_prefix(namespace, version) } else { function.local_prefix().to_vec() };
         Tier { instance, ttl, prefix }
     }
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy as copying
 import functools
+import hashlib
 import inspect
+import types
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 from retainit import _native
 from retainit._config import UNSET, BackendConfig, Duration, Unset, check_duration, seconds
 from retainit._template import template
-from retainit.errors import ConfigurationError
+from retainit.errors import ConfigurationError, UnkeyableError, UnkeyableWarning
 
 __all__ = ["MISSING", "CacheInfo", "retain"]
 
@@ -120,7 +123,6 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
         {
             "name": _name(function),
             "parameters": parameters,
-            "version": str(options["version"]),
             "jitter": options["jitter"],
             "strict": options["strict"],
             "key_builder": builder,
@@ -152,7 +154,50 @@ def _resolve(cached: Any) -> None:
         ttl = next((ttl for ttl in (options["ttl"], tier.ttl, defaults.ttl) if ttl is not UNSET), None)
         namespace = options["namespace"] or tier.namespace or defaults.namespace or ""
         tiers.append((tier.backend, seconds(ttl), namespace))
-    _native.set_tiers(cached, tiers)
+    version = str(options["version"])
+    if any(backend.is_outside for backend, _, _ in tiers):
+        try:
+            version = identity(cached, version)
+        except UnkeyableError as error:
+            if options["strict"]:
+                raise
+            tiers = [each for each in tiers if not each[0].is_outside]
+            warnings.warn(f"`{_name(cached.__wrapped__)}` {error}", UnkeyableWarning, stacklevel=2)
+    _native.set_tiers(cached, tiers, version)
+
+
+def identity(cached: Any, version: str) -> str:
+    """What parts a function from others of its name outside the process.
+
+    A function of a module or class is its qualified name. One defined inside another function, or a
+    lambda, shares its name with others: its code and what it captures are part of what it is.
+    """
+    function = cached.__wrapped__
+    code = getattr(function, "__code__", None)
+    if "<" not in _name(function) or code is None:
+        return version
+    captured = []
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            value = None  # not bound yet, so nothing that a result could have come from
+        if value is cached or value is function:
+            continue
+        try:
+            captured.append(_native.encode((name, value)))
+        except UnkeyableError as error:
+            raise UnkeyableError(
+                f"is kept inside the process only: it captures `{name}`, and {error}; hint: define it in a "
+                f"module, and pass what it needs as arguments"
+            ) from None
+    digest = _native.encode((_code(code), tuple(captured)))
+    return f"{version}+{hashlib.blake2b(digest, digest_size=12).hexdigest()}"
+
+
+def _code(code: types.CodeType) -> tuple[object, ...]:
+    constants = tuple(_code(each) if isinstance(each, types.CodeType) else repr(each) for each in code.co_consts)
+    return (code.co_code, code.co_names, code.co_varnames, constants)
 
 
 def _parameters(function: Any, excluded: Sequence[str]) -> list[tuple[str, int, bool, Any, bool]]:
@@ -258,7 +303,7 @@ def cache_parameters(self: Any) -> dict[str, Any]:
 def cache_key(self: Any, *args: Any, **kwargs: Any) -> str:
     """The key of a call as people read it."""
     namespace = self._retain["namespace"] or ""
-    return _native.printable_key(self, _key(self, args, kwargs), namespace)
+    return _native.printable_key(self, _key(self, args, kwargs), namespace, str(self._retain["version"]))
 
 
 def cache_get(self: Any, *args: Any, **kwargs: Any) -> Any:

@@ -52,6 +52,12 @@ impl Backend {
         &self.kind
     }
 
+    /// Whether others can see its entries, now or later.
+    #[getter]
+    fn is_outside(&self) -> bool {
+        self.instance.capabilities() & (capability::SHARED | capability::PERSISTENT) != 0
+    }
+
     /// The plugin's file.
     #[getter]
     fn path(&self) -> String {

@@ -87,6 +87,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         operations::tiers,
         operations::printable_key,
         operations::key,
+        operations::encode,
         operations::is_disabled,
         operations::may_block,
         operations::peek,

@@ -3,16 +3,17 @@
 use std::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 use retainit_core::abi::call::NEVER;
 use retainit_core::function::{Function as Engine, Identity, Policy};
-use retainit_core::key::{storage_key, tag};
+use retainit_core::key::{storage_key, tag, KeyBuffer};
 use retainit_core::pipeline::Mode;
 use retainit_core::tier::Tier;
 use retainit_core::load;
 
 use crate::backend::Backend;
 use crate::caller::{Objects, PythonCall, FLIGHTS};
+use crate::encode::Encoder;
 use crate::errors;
 use crate::function::{self, Cold, Function, Parts};
 use crate::handle::{self, CellList};
@@ -37,7 +38,6 @@ pub fn make<'py>(py: Python<'py>, wrapped: Py<PyAny>, options: &Bound<'py, PyDic
     let identity = Identity {
         name: text("name")?,
         parameters: names,
-        version: text("version")?,
     };
     let policy = Policy {
         jitter: option("jitter")?.map_or(Ok(0.0), |value| value.extract())?,
@@ -66,18 +66,20 @@ pub fn make<'py>(py: Python<'py>, wrapped: Py<PyAny>, options: &Bound<'py, PyDic
     )
 }
 
-/// Gives a function its tiers: `(backend, ttl in seconds or None, namespace)` each, nearest first.
+/// Gives a function its tiers, `(backend, ttl in seconds or None, namespace)` each, nearest first, and
+/// the version of what it stores there.
 #[pyfunction]
 pub fn set_tiers(
     function: &Bound<'_, PyAny>,
     tiers: Vec<(PyRef<'_, Backend>, Option<f64>, String)>,
+    version: &str,
 ) -> PyResult<()> {
     let engine = &function::of(function)?.cold()?.engine;
     let tiers = tiers
         .into_iter()
         .map(|(backend, ttl, namespace)| {
             let ttl = ttl.map_or(NEVER, |seconds| (seconds * 1e9).clamp(1.0, 9.2e18) as i64);
-            Tier::new(backend.instance().clone(), ttl, engine, &namespace)
+            Tier::new(backend.instance().clone(), ttl, engine, &namespace, version)
         })
         .collect();
     engine.set_tiers(tiers);
@@ -102,9 +104,9 @@ pub fn tiers(function: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String, Strin
 /// A key as people read it: the function's name, and the encoding in hexadecimal digits or, where a
 /// key builder made it, as it is.
 #[pyfunction]
-pub fn printable_key(function: &Bound<'_, PyAny>, key: &Bound<'_, Key>, namespace: &str) -> PyResult<String> {
+pub fn printable_key(function: &Bound<'_, PyAny>, key: &Bound<'_, Key>, namespace: &str, version: &str) -> PyResult<String> {
     let engine = &function::of(function)?.cold()?.engine;
-    let prefix = engine.storage_prefix(namespace);
+    let prefix = engine.storage_prefix(namespace, version);
     let call = &key.get().call;
     let storage = storage_key(&prefix, call.encoding());
     let rest = &storage[prefix.len()..];
@@ -127,6 +129,14 @@ pub fn key<'py>(
     let this = function::of(function)?;
     miss::resolve(function, this)?;
     miss::key(this, this.cold()?, arguments, keywords)
+}
+
+/// The canonical encoding of a value that has a meaning outside the process.
+#[pyfunction]
+pub fn encode<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let mut key = KeyBuffer::new();
+    Encoder { key: &mut key, interns: None, keep: Vec::new() }.value(value)?;
+    Ok(PyBytes::new(value.py(), key.as_slice()))
 }
 
 /// Whether caching is disabled here and now.
