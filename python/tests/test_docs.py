@@ -1,7 +1,7 @@
 """The documentation's snippets, run as they stand.
 
-The Python blocks of a page are one program, in a new process and an empty folder, with warnings as errors. A YAML
-block that begins with a comment naming its file is that file, there before the program starts.
+The Python blocks of a page are one program, in a new process and an empty folder, with warnings as errors. A
+YAML block that begins with a comment naming its file is that file, there before the program starts.
 """
 
 from __future__ import annotations
