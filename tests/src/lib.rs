@@ -10,6 +10,6 @@ mod build;
 mod scratch;
 mod variant;
 
-pub use build::{c_plugin, cargo_plugin, fixture, workspace};
+pub use build::{c_fixture, c_plugin, cargo_plugin, fixture, workspace};
 pub use scratch::Scratch;
 pub use variant::{host_against, plugin_against, Change};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use retainit_core::loader::{Kind, Registry};
-use retainit_core::{ErrorKind, Instance};
-use retainit_plugin_api::sdk::{Value, NEVER};
-use retainit_tests::{c_plugin, Scratch};
+use retainit_core::sdk::{Entry, Lease, Reply, Request, Token, Value, NEVER};
+use retainit_core::{clock, Error, ErrorKind, Instance};
+use retainit_tests::{c_plugin, fixture, Scratch};
 
 /// The asynchronous backend that misbehaves as its keys say, bounded by `timeout`.
 fn later(timeout: Duration) -> (Scratch, Arc<Instance>) {
@@ -137,4 +137,173 @@ fn many_callers_of_a_misbehaving_backend_get_their_own_answers() {
     callers.into_iter().for_each(|caller| caller.join().unwrap());
     eventually("every duplicate is counted", || instance.counters().duplicate_completions == 100);
     assert_eq!(instance.counters().in_flight, 0);
+}
+
+/// The backend written in Rust that does one thing wrong, as its mode says.
+fn faulty(mode: &str) -> Result<Arc<Instance>, Error> {
+    let registry = Registry::new();
+    registry.add_file(fixture("faulty-rust", "retainit_faulty_rust"), None)?;
+    registry.component(Kind::Backend, "faulty")?.open_backend("faulty", &serde_json::json!({"mode": mode}))
+}
+
+fn value() -> Value {
+    Value::from_vec(b"value".to_vec())
+}
+
+#[test]
+fn a_panic_in_any_entry_point_is_an_error_of_that_call_alone() {
+    type Operation = (&'static str, fn(&Instance) -> Result<(), Error>);
+    const LEASE: Lease = Lease { holder: Token { bytes: [0; 16] }, fence: 0 };
+    let operations: &[Operation] = &[
+        ("get", |instance| instance.read(b"k").map(drop)),
+        ("set", |instance| instance.set(b"k", value(), NEVER)),
+        ("delete", |instance| instance.delete(b"k").map(drop)),
+        ("clear", |instance| instance.clear(b"").map(drop)),
+        ("get_many", |instance| instance.get_many(&[b"k"]).map(drop)),
+        ("set_many", |instance| instance.set_many(vec![Entry { key: b"k", value: value(), ttl: NEVER }]).map(drop)),
+        ("delete_many", |instance| instance.delete_many(&[b"k"]).map(drop)),
+        ("add", |instance| instance.add(b"k", value(), NEVER).map(drop)),
+        ("compare_and_set", |instance| instance.compare_and_set(b"k", value(), NEVER, Token::default()).map(drop)),
+        ("increment", |instance| instance.increment(b"k", 1, NEVER).map(drop)),
+        ("touch", |instance| instance.touch(b"k", NEVER).map(drop)),
+        ("ttl", |instance| instance.ttl(b"k").map(drop)),
+        ("scan", |instance| instance.scan(b"", b"", 0, 10).map(drop)),
+        ("count", |instance| instance.count(b"").map(drop)),
+        ("lease_acquire", |instance| instance.lease_acquire(b"k", 1).map(drop)),
+        ("lease_renew", |instance| instance.lease_renew(b"k", 1, &LEASE).map(drop)),
+        ("lease_release", |instance| instance.lease_release(b"k", &LEASE).map(drop)),
+        ("subscribe", |instance| instance.subscribe(b"")),
+        ("ping", |instance| instance.ping()),
+        ("flush", |instance| instance.flush()),
+        ("quiesce", |instance| instance.quiesce(LONG)),
+    ];
+    for (name, operation) in operations {
+        let instance = faulty(&format!("panic-in-{name}")).unwrap();
+        let error = operation(&instance).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Panic, "{name}: {error}");
+        assert_eq!(
+            error.to_string(),
+            format!("the plugin panicked: a deliberate panic in {name} (backend `faulty`)")
+        );
+        for (other, operation) in operations.iter().filter(|(other, _)| other != name) {
+            let result = operation(&instance);
+            // Nothing else, but where one operation of the plugin is made of the one that panics.
+            if let Err(error) = operation(&instance) {
+                assert!(error.message().ends_with(&format!("a deliberate panic in {name}")), "{other}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_panic_while_opening_closing_or_forking_is_contained() {
+    let error = faulty("panic-in-open").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Panic);
+    drop(faulty("panic-in-close").unwrap());
+    for hook in ["fork_prepare", "fork_parent", "fork_child"] {
+        let instance = faulty(&format!("panic-in-{hook}")).unwrap();
+        instance.fork_prepare();
+        instance.fork_parent();
+        instance.fork_prepare();
+        instance.fork_child();
+        instance.set(b"k", value(), NEVER).unwrap();
+        assert!(instance.read(b"k").unwrap().is_some());
+    }
+}
+
+/// Starts an operation and waits for what its function is told.
+fn started(instance: &Arc<Instance>, request: Request) -> Result<Reply, Error> {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let done = move |reply| sender.send(reply).unwrap();
+    instance.start(request, clock::deadline(LONG), done)?;
+    receiver.recv_timeout(LONG).expect("an answer")
+}
+
+fn get(key: &str) -> Request {
+    Request::Get { key: key.as_bytes().to_vec() }
+}
+
+#[test]
+fn started_operations_are_answered_in_their_own_shape() {
+    let instance = faulty("healthy").unwrap();
+    let set = Request::Set { key: b"k".to_vec(), value: value(), ttl: NEVER };
+    assert!(matches!(started(&instance, set), Ok(Reply::Done)));
+    match started(&instance, get("k")).unwrap() {
+        Reply::Item(item) => assert_eq!(item.value.as_bytes(), Some(&b"value"[..])),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(started(&instance, get("absent")), Ok(Reply::NotFound)));
+    let many = Request::GetMany { keys: vec![b"k".to_vec(), b"absent".to_vec()] };
+    match started(&instance, many).unwrap() {
+        Reply::Items(items) => assert!(items[0].as_ref().unwrap().is_some() && items[1].as_ref().unwrap().is_none()),
+        other => panic!("{other:?}"),
+    }
+    let increment = Request::Increment { key: b"n".to_vec(), delta: -4, ttl: NEVER };
+    assert!(matches!(started(&instance, increment), Ok(Reply::Number(-4))));
+    let acquire = Request::LeaseAcquire { name: b"job".to_vec(), ttl: 1 };
+    assert!(matches!(started(&instance, acquire), Ok(Reply::Lease(Lease { fence: 1, .. }))));
+    match started(&instance, Request::Scan { prefix: b"".to_vec(), pattern: b"".to_vec(), cursor: 0, limit: 9 }).unwrap() {
+        Reply::Page(page) => assert_eq!((page.keys, page.next), (vec![b"k".to_vec()], None)),
+        other => panic!("{other:?}"),
+    }
+    match started(&instance, Request::Statistics).unwrap() {
+        Reply::Text(text) => assert_eq!(text, "{}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(instance.counters().in_flight, 0);
+}
+
+#[test]
+fn a_panic_where_operations_start_and_one_on_a_thread_of_the_plugin_are_errors() {
+    for mode in ["panic-in-start", "panic-on-thread"] {
+        let instance = faulty(mode).unwrap();
+        for _ in 0..3 {
+            let error = started(&instance, get("k")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Panic, "{mode}: {error}");
+        }
+        // What does not start anything is not touched by it.
+        assert!(instance.read(b"k").unwrap().is_none());
+        assert_eq!(instance.counters().in_flight, 0);
+    }
+}
+
+#[test]
+fn a_rust_plugin_that_completes_twice_or_what_nobody_started_is_counted() {
+    let instance = faulty("complete-twice").unwrap();
+    assert!(matches!(started(&instance, get("k")), Ok(Reply::NotFound)));
+    eventually("both duplicates are counted", || instance.counters().duplicate_completions == 2);
+    let instance = faulty("complete-unknown").unwrap();
+    assert!(matches!(started(&instance, get("k")), Ok(Reply::NotFound)));
+    assert_eq!(instance.counters().duplicate_completions, 1);
+}
+
+#[test]
+fn an_operation_that_is_given_up_is_never_answered() {
+    let instance = faulty("complete-never").unwrap();
+    let answered = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let told = Arc::clone(&answered);
+    let pending = instance
+        .start(get("k"), NEVER, move |_| told.store(true, std::sync::atomic::Ordering::SeqCst))
+        .unwrap();
+    assert_eq!(instance.counters().in_flight, 1);
+    assert!(pending.give_up());
+    assert!(!pending.give_up(), "only once");
+    assert_eq!(instance.counters().in_flight, 0);
+    assert!(!answered.load(std::sync::atomic::Ordering::SeqCst));
+
+    let instance = faulty("complete-late").unwrap();
+    let pending = instance.start(get("k"), clock::monotonic(), |_| panic!("given up")).unwrap();
+    assert!(pending.give_up());
+    eventually("the late completion is counted", || instance.counters().late_completions == 1);
+}
+
+#[test]
+fn operations_in_flight_are_bounded() {
+    let instance = faulty("complete-never").unwrap();
+    let pending: Vec<_> = (0..4096).map(|_| instance.start(get("k"), NEVER, drop).unwrap()).collect();
+    let error = instance.start(get("k"), NEVER, drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy);
+    assert_eq!(error.to_string(), "too many operations are in flight (backend `faulty`)");
+    pending[0].give_up();
+    instance.start(get("k"), NEVER, drop).unwrap();
 }
