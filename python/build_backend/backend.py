@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import maturin
+
 from source_archive import write_source_archive
 
 BUNDLED = ("retainit-memory", "retainit-disk")
