@@ -13,7 +13,8 @@ fn main() {
     if std::env::args().nth(1).as_deref() == Some("hit") {
         return println!("{{{}}}", hits(1_000));
     }
-    let figures: Vec<String> = [1_000, 200_000, 1_000_000].into_iter().map(hits).chain([memory(), set()]).collect();
+    let figures: Vec<String> =
+        [1_000, 200_000, 1_000_000].into_iter().map(hits).chain([memory(), set()]).collect();
     println!("{{{}}}", figures.join(", "));
 }
 

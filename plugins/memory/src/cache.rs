@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use retainit_plugin_api::sdk::{glob, Call, Error, ErrorKind, Host, Item, Result, ScanPage, Token, Value, NEVER};
+use retainit_plugin_api::sdk::{
+    glob, Call, Error, ErrorKind, Host, Item, Result, ScanPage, Token, Value, NEVER,
+};
 
 use super::budget::Budget;
 use super::config::Config;
@@ -59,7 +61,8 @@ pub struct Seen<T> {
 impl Cache {
     /// An empty cache.
     pub fn new(config: &Config, host: Host) -> Self {
-        let shards = (0..config.shards()).map(|_| Padded(Locked::new(Shard::new(config.policy, random_word()))));
+        let shards =
+            (0..config.shards()).map(|_| Padded(Locked::new(Shard::new(config.policy, random_word()))));
         Cache {
             shards: shards.collect(),
             hasher: Hasher::random(),
@@ -238,15 +241,16 @@ impl Cache {
 
     /// Numbers of all shards together, and how many entries were too large to be stored.
     pub fn numbers(&self) -> (Numbers, u64) {
-        let sum = self.shards.iter().map(|padded| padded.0.lock().numbers()).fold(Numbers::default(), |sum, one| {
-            Numbers {
+        let sum = self.shards.iter().map(|padded| padded.0.lock().numbers()).fold(
+            Numbers::default(),
+            |sum, one| Numbers {
                 entries: sum.entries + one.entries,
                 bytes: sum.bytes + one.bytes,
                 evictions: sum.evictions + one.evictions,
                 expirations: sum.expirations + one.expirations,
                 allocated: sum.allocated + one.allocated,
-            }
-        });
+            },
+        );
         debug_assert!(self.shards.len() > 1 || self.budget.bytes() >= sum.bytes);
         (sum, self.refused.load(Ordering::Relaxed))
     }
@@ -375,8 +379,12 @@ fn is_asked_for(record: &Record, now: i64, prefix: &[u8]) -> bool {
 
 /// A decimal integer, as `increment` keeps it.
 pub fn integer(bytes: Option<&[u8]>) -> Result<i64> {
-    bytes
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| Error::new(ErrorKind::Invalid, "the entry is not a counter: expected a decimal integer of 64 bits"))
+    bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(|text| text.parse().ok()).ok_or_else(
+        || {
+            Error::new(
+                ErrorKind::Invalid,
+                "the entry is not a counter: expected a decimal integer of 64 bits",
+            )
+        },
+    )
 }

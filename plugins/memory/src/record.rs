@@ -258,7 +258,14 @@ impl Record {
         } else {
             std::ptr::with_exposed_provenance(self.owner.addr().wrapping_add_signed(self.offset as isize))
         };
-        raw::Value { ptr, len: u64::from(self.len), owner: self.owner, table: tables.get(self.table), kind, reserved: 0 }
+        raw::Value {
+            ptr,
+            len: u64::from(self.len),
+            owner: self.owner,
+            table: tables.get(self.table),
+            kind,
+            reserved: 0,
+        }
     }
 }
 
@@ -290,20 +297,18 @@ fn word<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("N bytes")
 }
 
-/// Compares `key` with as many bytes of `stored`. Two overlapping loads a side cost a third of a
-/// call to `memcmp`.
+/// Compares `key` with as many bytes of `stored`. Overlapping loads cost a third of a call to
+/// `memcmp`, and one branch.
 #[inline(always)]
 fn same_short(stored: &[u8; INLINE_KEY + 1], key: &[u8]) -> bool {
     let len = key.len();
-    let eight = |at: usize| u64::from_ne_bytes(word(stored, at)) == u64::from_ne_bytes(word(key, at));
-    let four = |at: usize| u32::from_ne_bytes(word(stored, at)) == u32::from_ne_bytes(word(key, at));
+    let eight = |at: usize| u64::from_ne_bytes(word(stored, at)) ^ u64::from_ne_bytes(word(key, at));
+    let four = |at: usize| u32::from_ne_bytes(word(stored, at)) ^ u32::from_ne_bytes(word(key, at));
     match len {
-        0 => true,
+        8..=INLINE_KEY => eight(0) | eight((len - 8).min(8)) | eight(len - 8) == 0,
+        4..=7 => four(0) | four(len - 4) == 0,
         1..=3 => stored[0] == key[0] && stored[len / 2] == key[len / 2] && stored[len - 1] == key[len - 1],
-        4..=7 => four(0) && four(len - 4),
-        8..=16 => eight(0) && eight(len - 8),
-        17..=INLINE_KEY => eight(0) && eight(8) && eight(len - 8),
-        _ => false,
+        _ => len == 0,
     }
 }
 

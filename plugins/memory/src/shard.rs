@@ -149,11 +149,12 @@ impl Shard {
         if self.slab.len() <= usize::from(keep.is_some()) {
             return None;
         }
-        let mut slot = self.policy.victim(&mut self.slab, full, hasher)?;
-        while Some(slot) == keep {
-            self.policy.spared(&mut self.slab, slot);
-            slot = self.policy.victim(&mut self.slab, full, hasher)?;
-        }
+        // What must stay is taken out of the queues for the choice, rather than chosen and spared
+        // again and again.
+        keep.inspect(|&kept| self.policy.removed(&mut self.slab, kept));
+        let victim = self.policy.victim(&mut self.slab, full, hasher);
+        keep.inspect(|&kept| self.policy.kept(&mut self.slab, kept));
+        let slot = victim?;
         let reason = if self.slab.get(slot).is_expired(now) { Evicted::Expired } else { Evicted::Capacity };
         match reason {
             Evicted::Expired => self.expirations += 1,

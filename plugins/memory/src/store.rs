@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use retainit_plugin_api::sdk::{
-    capability, Backend, Call, Entry, Error, ErrorKind, Host, Item, Lease, Result, ScanPage, Token, Value, NEVER,
+    capability, Backend, Call, Entry, Error, ErrorKind, Host, Item, Lease, Result, ScanPage, Token, Value,
+    NEVER,
 };
 use serde_json::json;
 
@@ -151,7 +152,14 @@ impl Backend for MemoryBackend {
         }))
     }
 
-    fn scan(&self, call: &Call<'_>, prefix: &[u8], pattern: &[u8], cursor: u64, limit: u64) -> Result<ScanPage> {
+    fn scan(
+        &self,
+        call: &Call<'_>,
+        prefix: &[u8],
+        pattern: &[u8],
+        cursor: u64,
+        limit: u64,
+    ) -> Result<ScanPage> {
         Ok(self.cache.scan(call.now(), prefix, pattern, cursor, limit.clamp(1, MAX_PAGE) as usize))
     }
 

@@ -1,6 +1,8 @@
 //! A host for the measurements: a real clock, values that count references as an interpreter does.
 #![allow(dead_code)] // each example uses a part
 
+pub mod trace;
+
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -63,7 +65,8 @@ impl Instance {
         let mut instance = std::ptr::null_mut();
         let host = HostRef { table: &HOST, context: std::ptr::null_mut() };
         // SAFETY: the arguments are as the contract wants them.
-        let opened = unsafe { (TABLE.open.unwrap())(host, &call(1), Slice::new(options.as_bytes()), &mut instance) };
+        let opened =
+            unsafe { (TABLE.open.unwrap())(host, &call(1), Slice::new(options.as_bytes()), &mut instance) };
         assert_eq!(opened, status::OK, "options {options}");
         Instance(instance)
     }
@@ -122,6 +125,6 @@ impl Random {
 
     /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 }

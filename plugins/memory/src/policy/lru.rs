@@ -38,7 +38,7 @@ impl Policy for Lru {
         Some(slot)
     }
 
-    fn spared(&mut self, slab: &mut Slab, slot: u32) {
+    fn kept(&mut self, slab: &mut Slab, slot: u32) {
         self.queue.push(slab, slot);
     }
 }

@@ -36,8 +36,8 @@ pub trait Policy {
     fn removed(&mut self, slab: &mut Slab, slot: u32);
     /// Chooses the entry to evict and takes it out of the queues; `None` if there is none.
     fn victim(&mut self, slab: &mut Slab, full: Full, hasher: &Hasher) -> Option<u32>;
-    /// Takes a victim back that must stay; it will not be the next one.
-    fn spared(&mut self, slab: &mut Slab, slot: u32);
+    /// Takes an entry back that was removed for the time of a choice.
+    fn kept(&mut self, slab: &mut Slab, slot: u32);
 }
 
 /// The names of `policy`.
@@ -98,7 +98,7 @@ impl Policy for AnyPolicy {
         self.inner().victim(slab, full, hasher)
     }
 
-    fn spared(&mut self, slab: &mut Slab, slot: u32) {
-        self.inner().spared(slab, slot);
+    fn kept(&mut self, slab: &mut Slab, slot: u32) {
+        self.inner().kept(slab, slot);
     }
 }

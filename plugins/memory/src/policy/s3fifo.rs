@@ -96,8 +96,7 @@ impl Policy for S3Fifo {
         }
     }
 
-    fn spared(&mut self, slab: &mut Slab, slot: u32) {
-        slab.get_mut(slot).set_heat(1);
-        self.enter(slab, slot, true);
+    fn kept(&mut self, slab: &mut Slab, slot: u32) {
+        self.queue(slab, slot).push(slab, slot);
     }
 }
