@@ -1,4 +1,5 @@
-//! Nanoseconds for each get and set through the raw table: `cargo run --release -p retainit-disk --example timing`.
+//! Nanoseconds for each get and set through the raw table:
+//! `cargo run --release -p retainit-disk --example timing [directory] [further options] [sizes]`.
 
 use std::ffi::c_void;
 use std::path::PathBuf;
@@ -104,12 +105,13 @@ fn time(count: usize, mut work: impl FnMut(usize)) -> f64 {
 fn main() {
     let path = std::env::args().nth(1).map_or_else(|| std::env::temp_dir().join("retainit-timing"), PathBuf::from);
     let extra = std::env::args().nth(2).unwrap_or_default();
+    let sizes = std::env::args().nth(3).unwrap_or_else(|| "100,1000,4000,16000,32000,64000,256000,1000000".into());
     println!("{:>9} {:>12} {:>12} {:>12} {:>12} {:>12}", "bytes", "set new", "set again", "get", "get hot", "raw read");
-    for size in [100usize, 1_000, 4_000, 16_000, 32_000, 64_000, 256_000, 1_000_000] {
+    for size in sizes.split(',').map(|size| size.parse::<usize>().expect("sizes in bytes, separated by commas")) {
         let _ = std::fs::remove_dir_all(&path);
         let table = Table::open(&format!(r#"{{"base_path": {:?}{extra}}}"#, path.to_str().unwrap()));
         let value = vec![7u8; size];
-        let count = (40_000_000 / size).clamp(20, 2000);
+        let count = (40_000_000 / size).clamp(20, 5000);
         let key = |at: usize| format!("app:module.function:{:016x}", (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let set_new = time(count, |at| table.set(key(at).as_bytes(), &value));
         let set_again = time(count, |at| table.set(key(at % count).as_bytes(), &value));

@@ -26,8 +26,8 @@ use crate::wait::Wait;
 
 /// How long an instance may work on before it notices that its database was moved or removed.
 const LOOK_EVERY: i64 = 100_000_000;
-/// Pages of the log (16 MiB) after which the sweeper copies it into the database.
-const LOG_PAGES: usize = 4096;
+/// Pages of the log (32 MiB) after which the sweeper copies it into the database.
+const LOG_PAGES: usize = 8192;
 
 /// Everything one instance keeps; a forked child makes its own.
 #[derive(Debug)]
