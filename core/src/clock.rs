@@ -87,6 +87,7 @@ fn nanoseconds(duration: Duration) -> i64 {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
+#[allow(clippy::unnecessary_cast)] // both are 32 bits wide on some targets
 #[inline]
 fn real_monotonic() -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -186,7 +186,6 @@ fn a_panic_in_any_entry_point_is_an_error_of_that_call_alone() {
             format!("the plugin panicked: a deliberate panic in {name} (backend `faulty`)")
         );
         for (other, operation) in operations.iter().filter(|(other, _)| other != name) {
-            let result = operation(&instance);
             // Nothing else, but where one operation of the plugin is made of the one that panics.
             if let Err(error) = operation(&instance) {
                 assert!(error.message().ends_with(&format!("a deliberate panic in {name}")), "{other}: {error}");
@@ -292,7 +291,8 @@ fn an_operation_that_is_given_up_is_never_answered() {
     assert!(!answered.load(std::sync::atomic::Ordering::SeqCst));
 
     let instance = faulty("complete-late").unwrap();
-    let pending = instance.start(get("k"), clock::monotonic(), |_| panic!("given up")).unwrap();
+    let soon = clock::deadline(Duration::from_millis(200));
+    let pending = instance.start(get("k"), soon, |_| panic!("given up")).unwrap();
     assert!(pending.give_up());
     eventually("the late completion is counted", || instance.counters().late_completions == 1);
 }
