@@ -213,7 +213,8 @@ typedef struct retainit_token {
     uint8_t bytes[16];
 } retainit_token;
 
-/* What `get` finds. */
+/* What `get` finds. A plugin writes `value`, `expires` and, with `CAS`, `token`; `status` is for
+ * batches, where every field is written. */
 typedef struct retainit_item {
     /* The value; the receiver owns one reference. */
     retainit_value value;
@@ -265,7 +266,7 @@ typedef struct retainit_lease {
     uint64_t fence;
 } retainit_lease;
 
-/* One page of a scan: `text` is `u32` little-endian lengths, each followed by that many key bytes. */
+/* One page of a scan: `keys` is `u32` little-endian lengths, each followed by that many key bytes. */
 typedef struct retainit_page {
     /* The keys. */
     retainit_value keys;
@@ -393,7 +394,7 @@ typedef struct retainit_backend_table {
 #define RETAINIT_FORM_TREE 2u
 /* An array: `value` holds its elements, `tensor` describes them. */
 #define RETAINIT_FORM_TENSOR 3u
-/* `stream` is an `ArrowArrayStream` of the Arrow C stream interface, owned by the receiver. */
+/* `stream` is an `ArrowArrayStream` of the Arrow C stream interface; the receiver takes it over. */
 #define RETAINIT_FORM_ARROW 4u
 
 /* Description of an n-dimensional array. */
@@ -421,7 +422,9 @@ typedef struct retainit_data {
     /* For `TENSOR`. Given to a plugin: borrowed for the call. Given by a plugin: valid for as long
      * as `value` is held. */
     const retainit_tensor *tensor;
-    /* For `ARROW`. */
+    /* For `ARROW`: an `ArrowArrayStream` in memory of the host, either way. Given to a plugin: the
+     * plugin moves the stream out (and clears its `release`) or releases it. To be given by a plugin:
+     * the host puts the address of an empty one here, and the plugin moves its stream there. */
     void *stream;
 } retainit_data;
 

@@ -32,7 +32,8 @@ pub struct Token {
     pub bytes: [u8; 16],
 }
 
-/// What `get` finds.
+/// What `get` finds. A plugin writes `value`, `expires` and, with `CAS`, `token`; `status` is for
+/// batches, where every field is written.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, StableAbi)]
 pub struct Item {
@@ -103,7 +104,7 @@ pub struct Lease {
     pub fence: u64,
 }
 
-/// One page of a scan: `text` is `u32` little-endian lengths, each followed by that many key bytes.
+/// One page of a scan: `keys` is `u32` little-endian lengths, each followed by that many key bytes.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, StableAbi)]
 pub struct Page {

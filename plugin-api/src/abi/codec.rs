@@ -17,7 +17,7 @@ pub mod form {
     pub const TREE: u32 = 2;
     /// An array: `value` holds its elements, `tensor` describes them.
     pub const TENSOR: u32 = 3;
-    /// `stream` is an `ArrowArrayStream` of the Arrow C stream interface, owned by the receiver.
+    /// `stream` is an `ArrowArrayStream` of the Arrow C stream interface; the receiver takes it over.
     pub const ARROW: u32 = 4;
 }
 
@@ -50,7 +50,9 @@ pub struct Data {
     /// For `TENSOR`. Given to a plugin: borrowed for the call. Given by a plugin: valid for as long
     /// as `value` is held.
     pub tensor: *const Tensor,
-    /// For `ARROW`.
+    /// For `ARROW`: an `ArrowArrayStream` in memory of the host, either way. Given to a plugin: the
+    /// plugin moves the stream out (and clears its `release`) or releases it. To be given by a plugin:
+    /// the host puts the address of an empty one here, and the plugin moves its stream there.
     pub stream: *mut c_void,
 }
 

@@ -3,17 +3,18 @@
 use std::collections::HashSet;
 
 use super::core::awkward_keys;
-use super::{Check, Subject};
+use super::{Check, Subject, SECOND};
 use crate::abi::call::NEVER;
-use crate::abi::capability::SCAN;
+use crate::abi::capability::{SCAN, TTL};
 use crate::conformance::session::Session;
 use crate::conformance::{ensure, Outcome};
 
-pub(super) const CHECKS: [Check; 4] = [
+pub(super) const CHECKS: [Check; 5] = [
     Check::new("scan-pages", SCAN, scan_pages),
     Check::new("scan-patterns", SCAN, scan_patterns),
     Check::new("scan-awkward-keys", SCAN, scan_awkward_keys),
     Check::new("scan-while-changing", SCAN, scan_while_changing),
+    Check::new("scan-skips-expired", SCAN | TTL, scan_skips_expired),
 ];
 
 /// All keys of a scan, page by page.
@@ -138,5 +139,19 @@ fn scan_while_changing(subject: &Subject) -> Outcome {
     }
     let lost = lasting.difference(&found).count();
     ensure!(lost == 0, "a scan missed {lost} of 200 keys that were there throughout");
+    session.close()
+}
+
+fn scan_skips_expired(subject: &Subject) -> Outcome {
+    let session = subject.open()?;
+    for i in 0..20 {
+        let ttl = if i % 2 == 0 { SECOND } else { NEVER };
+        session.set(format!("key-{i}").as_bytes(), b"value", ttl)?;
+    }
+    session.host.advance(2 * SECOND);
+    let found = all_keys(&session, b"key-", b"", 7)?;
+    ensure!(found.len() == 10, "a scan lists {} keys: expected the 10 that have not expired", found.len());
+    let count = session.count(b"")?;
+    ensure!(count == 10, "`count` gives {count}: expected the 10 entries that have not expired");
     session.close()
 }
