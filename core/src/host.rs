@@ -6,15 +6,15 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use retainit_plugin_api::abi::call::Outcome;
 use retainit_plugin_api::abi::host::{evict, HostRef, HostTable};
 use retainit_plugin_api::abi::value::{self, Slice};
 use retainit_plugin_api::abi::Prelude;
 use retainit_plugin_api::sdk::{Evicted, Value};
 
-use crate::clock;
 use crate::operations::Operations;
+use crate::{clock, fork};
 
 /// Hears of evicted keys, with a reason for each. Runs on any thread, outside locks of the host.
 pub type OnEvicted = dyn Fn(&[&[u8]], &[Evicted]) + Send + Sync;
@@ -45,12 +45,18 @@ const QUARANTINE: usize = 64;
 /// memory. It is used again for a later instance once [`QUARANTINE`] others have been retired.
 pub struct HostContext {
     operations: Operations,
-    name: RwLock<Arc<str>>,
-    on_evicted: RwLock<Option<Arc<OnEvicted>>>,
-    on_invalidated: RwLock<Option<Arc<OnInvalidated>>>,
+    listeners: Mutex<Listeners>,
     evicted: AtomicU64,
     log_second: AtomicI64,
     log_lines: AtomicU32,
+}
+
+/// Held only to copy from or to: plugin threads report while others register.
+#[derive(Default)]
+struct Listeners {
+    name: Option<Arc<str>>,
+    on_evicted: Option<Arc<OnEvicted>>,
+    on_invalidated: Option<Arc<OnInvalidated>>,
 }
 
 /// What an instance's context has counted.
@@ -72,6 +78,7 @@ impl HostContext {
     /// A context for the instance `name`.
     pub(crate) fn new(name: &str) -> &'static Self {
         let reused = {
+            let _gate = fork::enter();
             let mut retired = RETIRED.lock();
             if retired.len() > QUARANTINE { retired.pop_front() } else { None }
         };
@@ -79,9 +86,7 @@ impl HostContext {
             static NUMBER: AtomicU32 = AtomicU32::new(0);
             Box::leak(Box::new(HostContext {
                 operations: Operations::new(NUMBER.fetch_add(1, Ordering::Relaxed) as u16),
-                name: RwLock::new(Arc::from("")),
-                on_evicted: RwLock::new(None),
-                on_invalidated: RwLock::new(None),
+                listeners: Mutex::new(Listeners { name: None, on_evicted: None, on_invalidated: None }),
                 evicted: AtomicU64::new(0),
                 log_second: AtomicI64::new(0),
                 log_lines: AtomicU32::new(0),
@@ -89,17 +94,36 @@ impl HostContext {
         });
         context.evicted.store(0, Ordering::Relaxed);
         context.operations.reset_counters();
-        *context.name.write() = Arc::from(name);
+        context.listeners.lock().name = Some(Arc::from(name));
         context
     }
 
     /// The instance has been closed: its listeners go, the memory stays.
     pub(crate) fn retire(&'static self) {
-        let evicted = self.on_evicted.write().take();
-        let invalidated = self.on_invalidated.write().take();
+        let listeners = std::mem::take(&mut *self.listeners.lock());
+        let gate = fork::enter();
         RETIRED.lock().push_back(self);
+        drop(gate);
         // Listeners are code of the engine's users: dropped outside the locks.
-        drop((evicted, invalidated));
+        drop(listeners);
+    }
+
+    /// Takes the locks for the time of a `fork`, so that no other thread holds them in the child.
+    pub(crate) fn lock_for_fork(&self) {
+        std::mem::forget(self.listeners.lock());
+        self.operations.lock_for_fork();
+    }
+
+    /// Gives back what [`HostContext::lock_for_fork`] took, in parent or child.
+    ///
+    /// # Safety
+    /// The calling thread must have called [`HostContext::lock_for_fork`], once.
+    pub(crate) unsafe fn unlock_after_fork(&self) {
+        // SAFETY: both locks are held by this thread's forgotten guards.
+        unsafe {
+            self.operations.unlock_after_fork();
+            self.listeners.force_unlock();
+        }
     }
 
     /// What the plugin is given.
@@ -113,12 +137,12 @@ impl HostContext {
     }
 
     pub(crate) fn set_on_evicted(&self, listener: Option<Arc<OnEvicted>>) {
-        let before = std::mem::replace(&mut *self.on_evicted.write(), listener);
+        let before = std::mem::replace(&mut self.listeners.lock().on_evicted, listener);
         drop(before);
     }
 
     pub(crate) fn set_on_invalidated(&self, listener: Option<Arc<OnInvalidated>>) {
-        let before = std::mem::replace(&mut *self.on_invalidated.write(), listener);
+        let before = std::mem::replace(&mut self.listeners.lock().on_invalidated, listener);
         drop(before);
     }
 
@@ -181,7 +205,7 @@ unsafe extern "C" fn evicted(context: *mut c_void, keys: *const Slice, reasons: 
         // SAFETY: the contract gives a valid context.
         let context = unsafe { of(context) };
         context.evicted.fetch_add(count as u64, Ordering::Relaxed);
-        let Some(listener) = context.on_evicted.read().clone() else { return };
+        let Some(listener) = context.listeners.lock().on_evicted.clone() else { return };
         // SAFETY: both arrays hold `count` items, valid for the call.
         let (keys, reasons) = unsafe { (borrow(keys, count), std::slice::from_raw_parts(reasons, count)) };
         let reasons: Vec<Evicted> = reasons
@@ -200,7 +224,7 @@ unsafe extern "C" fn invalidated(context: *mut c_void, keys: *const Slice, count
     contained("invalidated", || {
         // SAFETY: the contract gives a valid context.
         let context = unsafe { of(context) };
-        let Some(listener) = context.on_invalidated.read().clone() else { return };
+        let Some(listener) = context.listeners.lock().on_invalidated.clone() else { return };
         // SAFETY: the array holds `count` items, valid for the call.
         listener(&unsafe { borrow(keys, count) });
     });
@@ -220,22 +244,23 @@ unsafe extern "C" fn log(context: *mut c_void, level: u32, message: Slice) {
     contained("log", || {
         // SAFETY: the contract gives a valid context and a message valid for the call.
         let (context, message) = unsafe { (of(context), message.as_bytes()) };
-        let backend = context.name.read().clone();
+        let backend = context.listeners.lock().name.clone();
+        let backend = backend.as_deref().unwrap_or_default();
         match context.log_budget() {
             LogBudget::Write => {}
             LogBudget::LastWords => {
-                tracing::warn!(target: "retainit::plugin", backend = &*backend, "more than {LOG_LINES} log lines in a second: the rest of them is dropped");
+                tracing::warn!(target: "retainit::plugin", backend, "more than {LOG_LINES} log lines in a second: the rest of them is dropped");
                 return;
             }
             LogBudget::Drop => return,
         }
         let message = printable(message);
         match level {
-            1 => tracing::error!(target: "retainit::plugin", backend = &*backend, "{message}"),
-            2 => tracing::warn!(target: "retainit::plugin", backend = &*backend, "{message}"),
-            3 => tracing::info!(target: "retainit::plugin", backend = &*backend, "{message}"),
-            4 => tracing::debug!(target: "retainit::plugin", backend = &*backend, "{message}"),
-            _ => tracing::trace!(target: "retainit::plugin", backend = &*backend, "{message}"),
+            1 => tracing::error!(target: "retainit::plugin", backend, "{message}"),
+            2 => tracing::warn!(target: "retainit::plugin", backend, "{message}"),
+            3 => tracing::info!(target: "retainit::plugin", backend, "{message}"),
+            4 => tracing::debug!(target: "retainit::plugin", backend, "{message}"),
+            _ => tracing::trace!(target: "retainit::plugin", backend, "{message}"),
         }
     });
 }

@@ -440,7 +440,7 @@ impl Instance {
     /// Before `fork`, in the parent. Exactly one of the other two follows, on the same thread.
     pub fn fork_prepare(&self) {
         self.run_for_fork(self.table.fork_prepare);
-        self.context.operations().lock_for_fork();
+        self.context.lock_for_fork();
         self.fork.store(1, Ordering::Relaxed);
     }
 
@@ -448,7 +448,7 @@ impl Instance {
     pub fn fork_parent(&self) {
         if self.fork.swap(0, Ordering::Relaxed) == 1 {
             // SAFETY: this thread took it in `fork_prepare`.
-            unsafe { self.context.operations().unlock_after_fork() };
+            unsafe { self.context.unlock_after_fork() };
             self.run_for_fork(self.table.fork_parent);
         }
     }
@@ -457,7 +457,7 @@ impl Instance {
     pub fn fork_child(&self) {
         if self.fork.swap(0, Ordering::Relaxed) == 1 {
             // SAFETY: this thread took it in `fork_prepare`.
-            unsafe { self.context.operations().unlock_after_fork() };
+            unsafe { self.context.unlock_after_fork() };
             self.context.operations().forget_all();
             self.run_for_fork(self.table.fork_child);
         }

@@ -207,6 +207,13 @@ impl KeyBuffer {
         }
     }
 
+    /// Appends the number of an object that is keyed by its own equality.
+    #[inline]
+    pub fn interned(&mut self, number: u64) {
+        self.push(tag::INTERNED);
+        self.extend(&number.to_le_bytes());
+    }
+
     /// Appends already encoded values in ascending order of their bytes (sets, dicts).
     pub fn sorted(&mut self, tag: u8, mut items: Vec<Vec<u8>>) {
         items.sort_unstable();

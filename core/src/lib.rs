@@ -10,7 +10,7 @@
 //! | [`loader`] | finding, checking and loading plugins |
 //! | [`instance`], [`codec`], [`sink`] | open components |
 //! | [`config`], [`units`], [`nearest`] | configuration files, durations and sizes, "did you mean" |
-//! | [`clock`] | the process's clock |
+//! | [`clock`], [`fork`] | the process's clock, the process's rarely taken locks |
 
 pub mod clock;
 pub mod codec;
@@ -19,6 +19,7 @@ pub mod config;
 pub mod entry;
 mod error;
 pub mod flight;
+pub mod fork;
 pub mod function;
 mod host;
 pub mod instance;

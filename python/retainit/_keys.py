@@ -1,9 +1,9 @@
 """What types without an encoding of their own are reduced to for keys.
 
-`reduce` is asked by the native encoder for everything but exact built-in types. It answers with the
-name of the type and one value that says all there is about the object, or with `None`: then the object
-has no key, but for what its own equality gives it inside the process. No address and no ``repr`` is
-ever part of a key.
+`reducer` is asked by the native encoder once for every type but the built-in ones it knows. Its answer
+takes an object and gives the name of the type and one value that says all there is about the object.
+`None` in either place means that there is no key, but for what the object's own equality gives it
+inside the process. No address and no ``repr`` is ever part of a key.
 """
 
 from __future__ import annotations
@@ -21,28 +21,32 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 Reduced = tuple[str, object]
+Reducer = Callable[[Any], "Reduced | None"]
 
 
-def reduce(value: Any) -> Reduced | None:
-    """The name of the type and a value that stands for `value`, or `None`."""
-    kind = type(value)
+def reducer(kind: type) -> Reducer | None:
+    """What makes keys of objects of this type, or `None`."""
+    name = _name(kind)
     own = getattr(kind, "__retain_key__", None)
     if own is not None:
-        return f"key:{_name(kind)}", own(value)
-    if isinstance(value, enum.Enum):
-        return f"enum:{_name(kind)}", value.name if value.name is not None else value.value
-    exact = _EXACT.get(kind)
-    if exact is not None:
-        return exact(value)
-    if isinstance(value, type):
-        return "type", _name(value)
-    if isinstance(value, pathlib.PurePath):
-        return f"path:{_name(kind)}", os.fspath(value)
+        return lambda value: (f"key:{name}", own(value))
+    if "<" in name:
+        # A class defined inside a function shares its name with those of other calls.
+        return None
+    if issubclass(kind, enum.Enum):
+        return lambda value: (f"enum:{name}", value.value if value.name is None else value.name)
+    if kind in _EXACT:
+        return _EXACT[kind]
+    if issubclass(kind, type):
+        return lambda value: None if "<" in _name(value) else ("type", _name(value))
+    if issubclass(kind, pathlib.PurePath):
+        return lambda value: (f"path:{name}", os.fspath(value))
     if is_dataclass(kind) and not _has_own_equality(kind):
         # `compare=False` says that a field does not make two objects different.
-        return f"dataclass:{_name(kind)}", tuple(getattr(value, f.name) for f in fields(kind) if f.compare)
-    if isinstance(value, tuple) and hasattr(kind, "_fields"):
-        return f"namedtuple:{_name(kind)}", tuple(value)
+        names = [field.name for field in fields(kind) if field.compare]
+        return lambda value: (f"dataclass:{name}", tuple(getattr(value, each) for each in names))
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return lambda value: (f"namedtuple:{name}", tuple(value))
     return None
 
 
@@ -98,7 +102,7 @@ def _time(value: datetime.time) -> Reduced:
     return "time", (parts, value.fold, _zone(value.tzinfo))
 
 
-_EXACT: dict[type, Callable[[Any], Reduced | None]] = {
+_EXACT: dict[type, Reducer] = {
     datetime.datetime: _datetime,
     datetime.date: lambda value: ("date", value.isoformat()),
     datetime.time: _time,

@@ -56,6 +56,29 @@ pub unsafe fn fast(object: *mut ffi::PyObject, key: &mut KeyBuffer) -> bool {
     false
 }
 
+/// Types whose objects are known to have no encoding, with which hits need not ask Python's side.
+static IRREDUCIBLE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+/// Types remembered; beyond it the list starts over, so that classes made at run time can go.
+const TYPES: usize = 4096;
+
+/// Appends the number of an object that is keyed by its own equality, where it has one already.
+///
+/// # Safety
+/// Attached; `object` is valid. Runs the object's `__hash__` and `__eq__`.
+#[inline(never)]
+pub unsafe fn interned(object: *mut ffi::PyObject, key: &mut KeyBuffer, interns: &Interns) -> bool {
+    // SAFETY: as promised.
+    unsafe {
+        let Some(types) = IRREDUCIBLE.get(Python::assume_attached()) else { return false };
+        if ffi::PyDict_Contains(types.as_ptr(), ffi::Py_TYPE(object).cast()) != 1 {
+            return false;
+        }
+        let Some(number) = interns.known(object) else { return false };
+        key.interned(number);
+    }
+    true
+}
+
 /// CPython's int: up to 3.11 the sign is that of the size, from 3.12 on it is in the tag's low bits.
 #[repr(C)]
 struct Long {
@@ -178,34 +201,40 @@ impl<'py> Encoder<'_, 'py> {
         self.other(object, depth)
     }
 
-    /// Another type: what `reduce` makes of it, or a number of its own.
+    /// Another type: what its reducer makes of it, or a number of its own.
     fn other(&mut self, object: &Bound<'py, PyAny>, depth: usize) -> PyResult<()> {
-        static REDUCE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static REDUCER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = object.py();
-        let reduce = REDUCE.import(py, "retainit._keys", "reduce")?;
-        let reduced = match reduce.call1((object,)) {
-            Ok(reduced) => reduced,
-            Err(error) if error.is_instance_of::<PyRecursionError>(py) => {
-                return Err(UNKEYABLE.error("a value that contains itself has no key"));
+        let kind = object.get_type();
+        let irreducible = IRREDUCIBLE.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+        if !irreducible.contains(&kind)? {
+            let reducer = REDUCER.import(py, "retainit._keys", "reducer")?.call1((&kind,))?;
+            if reducer.is_none() {
+                if irreducible.len() >= TYPES {
+                    irreducible.clear();
+                }
+                irreducible.set_item(&kind, py.None())?;
+            } else {
+                let reduced = reducer.call1((object,)).map_err(|error| {
+                    let endless = error.is_instance_of::<PyRecursionError>(py);
+                    if endless { UNKEYABLE.error("a value that contains itself has no key") } else { error }
+                })?;
+                if !reduced.is_none() {
+                    let (name, value): (String, Bound<'py, PyAny>) = reduced.extract()?;
+                    self.key.push(tag::EXTENSION);
+                    self.key.length(name.len());
+                    self.key.extend(name.as_bytes());
+                    return self.nested(&value, depth - 1);
+                }
             }
-            Err(error) => return Err(error),
-        };
-        if !reduced.is_none() {
-            let (name, value): (String, Bound<'py, PyAny>) = reduced.extract()?;
-            self.key.push(tag::EXTENSION);
-            self.key.length(name.len());
-            self.key.extend(name.as_bytes());
-            return self.nested(&value, depth - 1);
         }
         if let Some(interns) = self.interns {
             if let Some((number, token)) = interns.number(object)? {
-                self.key.push(tag::INTERNED);
-                self.key.extend(&number.to_le_bytes());
+                self.key.interned(number);
                 self.keep.push(token);
                 return Ok(());
             }
         }
-        let kind = object.get_type();
         let kind = kind.fully_qualified_name()?;
         let remedy = "give the type a `__retain_key__` method, name the argument in `exclude_args`, \
                       or use a `key_builder`";

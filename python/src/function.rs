@@ -40,6 +40,9 @@ pub struct Function {
     /// Whether any entry of the first tier can expire, so that the clock has to be read.
     expires: Cell<bool>,
     asynchronous: bool,
+    by_equality: bool,
+    /// Whether objects are keyed by their own equality where they have no encoding.
+    interns: Cell<bool>,
     signature: Signature,
     dict: *mut ffi::PyObject,
     weak_references: *mut ffi::PyObject,
@@ -104,6 +107,7 @@ pub fn new(py: Python<'_>, parts: Parts) -> PyResult<Bound<'_, PyAny>> {
         (*this).vectorcall = vectorcall;
         (*this).prefix = parts.cold.engine.local_prefix();
         (*this).asynchronous = parts.asynchronous;
+        (*this).by_equality = parts.cold.by_equality.is_some();
         ptr::write(&raw mut (*this).signature, parts.signature);
         (*this).cold = Box::into_raw(Box::new(parts.cold));
         Ok(bound)
@@ -163,8 +167,9 @@ impl Function {
     pub fn arm(&self, first: Option<(&Instance, bool)>, expected: u64) {
         self.get.set(None);
         self.expected.set(expected);
+        self.interns.set(self.cold().is_ok_and(|cold| cold.local.get()));
         let cold = self.cold().ok();
-        let plain = cold.is_some_and(|cold| cold.copy.is_none() && cold.key_builder.is_none() && cold.by_equality.is_none());
+        let plain = cold.is_some_and(|cold| cold.copy.is_none() && cold.key_builder.is_none());
         if let (Some((instance, expires)), true) = (first, plain) {
             let (get, handle) = instance.raw_get();
             self.instance.set(handle);
@@ -173,9 +178,65 @@ impl Function {
         }
     }
 
+    /// Appends a call that can be encoded without binding; `false` if it is not one.
+    #[inline(always)]
+    unsafe fn encode(
+        &self,
+        arguments: *const *mut ffi::PyObject,
+        count: usize,
+        names: *mut ffi::PyObject,
+        key: &mut KeyBuffer,
+    ) -> bool {
+        // SAFETY: the arguments are those of a vectorcall; `cold` is valid until `tp_clear`, which
+        // cannot run while the caller holds the function.
+        unsafe {
+            if self.by_equality {
+                return names.is_null() && encode_equality(&*self.cold, arguments, count, key);
+            }
+            let interns = if self.interns.get() { Some(&(*self.cold).interns) } else { None };
+            self.signature.encode_fast(arguments, count, names, key, interns)
+        }
+    }
+
     /// Whether the tiers are those of the present configuration.
     pub fn is_resolved(&self) -> bool {
         self.expected.get() == state::calm()
+    }
+}
+
+/// Appends the number of all arguments together, as functools tells them apart.
+unsafe fn encode_equality(
+    cold: &Cold,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    key: &mut KeyBuffer,
+) -> bool {
+    // SAFETY: `count` arguments are there.
+    unsafe {
+        if cold.by_equality != Some(false) {
+            return false;
+        }
+        let only = if count == 1 { *arguments } else { ptr::null_mut() };
+        let number = if !only.is_null() && miss::stands_for_itself(only) {
+            cold.interns.known(only)
+        } else {
+            let whole = ffi::PyTuple_New(count as ffi::Py_ssize_t);
+            if whole.is_null() {
+                ffi::PyErr_Clear();
+                return false;
+            }
+            for index in 0..count {
+                let argument = *arguments.add(index);
+                ffi::Py_INCREF(argument);
+                ffi::PyTuple_SET_ITEM(whole, index as ffi::Py_ssize_t, argument);
+            }
+            let number = cold.interns.known(whole);
+            ffi::Py_DECREF(whole);
+            number
+        };
+        let Some(number) = number else { return false };
+        key.interned(number);
+        true
     }
 }
 
@@ -191,10 +252,11 @@ unsafe extern "C" fn vectorcall(
         let this = &*callable.cast::<Function>();
         let count = ffi::PyVectorcall_NARGS(flags as _) as usize;
         if state::load() == this.expected.get() {
-            if let Some(get) = this.get.get() {
-                let mut key = KeyBuffer::new();
-                key.extend(&this.prefix);
-                if this.signature.encode_fast(arguments, count, names, &mut key) {
+            let mut key = KeyBuffer::new();
+            key.extend(&this.prefix);
+            if this.encode(arguments, count, names, &mut key) {
+                // Encoding may have run code of the arguments, so what it could change is read here.
+                if let (Some(get), true) = (this.get.get(), state::load() == this.expected.get()) {
                     let now = if this.expires.get() { clock::monotonic() } else { 0 };
                     let call = Call { op: 0, now, deadline: NEVER, error: ptr::null_mut() };
                     let mut item = MaybeUninit::<Item>::uninit();

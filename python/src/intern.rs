@@ -1,55 +1,64 @@
 //! Numbers for hashable objects that have no encoding.
 //!
 //! An object is looked up by its own `__hash__` and `__eq__`, outside locks, and gets a number that is
-//! never used again. Entries whose key holds the number keep a [`Token`]; the last one to go takes the
+//! never used again. Entries whose key holds the number keep a [`Keep`]; the last one to go takes the
 //! object out of the table.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::PyTraverseError;
 
 /// A function's table of interned objects.
 pub struct Interns {
-    /// Object to weak reference of its token.
+    /// Object to [`Token`].
     table: Py<PyDict>,
     next: AtomicU64,
 }
 
-/// Keeps one object's number; belongs to entries.
-#[pyclass(module = "retainit._native", weakref, frozen)]
+/// An object's number.
+#[pyclass(module = "retainit._native", frozen)]
 pub struct Token {
     number: u64,
+    /// How many [`Keep`]s there are.
+    keeps: AtomicUsize,
+}
+
+/// Keeps one object's number; belongs to entries.
+#[pyclass(module = "retainit._native", frozen)]
+pub struct Keep {
+    token: Py<Token>,
     object: Py<PyAny>,
     table: Py<PyDict>,
 }
 
 #[pymethods]
-impl Token {
+impl Keep {
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.object)?;
         visit.call(&self.table)
     }
 }
 
-impl Drop for Token {
+impl Drop for Keep {
     fn drop(&mut self) {
         Python::attach(|py| {
-            // By the time a token goes a new one of an equal object may have taken its place.
-            let table = self.table.bind(py);
-            let object = self.object.bind(py);
-            let replaced = matches!(table.get_item(object), Ok(Some(reference)) if !dead(&reference));
-            if !replaced && table.del_item(object).is_err() {
-                // The table was cleared by the collector: there is nothing to take out.
+            let token = self.token.bind(py);
+            if token.get().keeps.fetch_sub(1, Ordering::Relaxed) != 1 {
+                return;
+            }
+            let (table, object) = (self.table.bind(py), self.object.bind(py));
+            // An object whose hash has changed meanwhile cannot be found, and stays; it is not ours
+            // to complain about.
+            let known = table.get_item(object);
+            if known.is_ok_and(|known| known.is_some_and(|known| known.is(token))) {
+                let _ = table.del_item(object);
             }
         });
     }
-}
-
-fn dead(reference: &Bound<'_, PyAny>) -> bool {
-    reference.call0().is_ok_and(|target| target.is_none())
 }
 
 impl Interns {
@@ -63,7 +72,28 @@ impl Interns {
         &self.table
     }
 
-    /// The number of an object equal to this one, and its token; `None` if it is not hashable.
+    /// The number of an object equal to this one that entries keep, if there is one. What the object's
+    /// methods raise is left to [`Interns::number`], which asks them again.
+    ///
+    /// # Safety
+    /// Attached; `object` is valid. Runs the object's `__hash__` and `__eq__`.
+    pub unsafe fn known(&self, object: *mut ffi::PyObject) -> Option<u64> {
+        // SAFETY: as promised; the table holds tokens only, and the result is read before anything
+        // else can run.
+        unsafe {
+            let token = ffi::PyDict_GetItemWithError(self.table.as_ptr(), object);
+            if token.is_null() {
+                if !ffi::PyErr_Occurred().is_null() {
+                    ffi::PyErr_Clear();
+                }
+                return None;
+            }
+            let token = Bound::from_borrowed_ptr(Python::assume_attached(), token);
+            Some(token.cast_unchecked::<Token>().get().number)
+        }
+    }
+
+    /// The number of an object equal to this one, and what keeps it; `None` if it is not hashable.
     ///
     /// # Errors
     /// What the object's own methods raise.
@@ -75,16 +105,23 @@ impl Interns {
             Err(error) if error.is_instance_of::<PyTypeError>(py) && object.hash().is_err() => return Ok(None),
             Err(error) => return Err(error),
         };
-        if let Some(reference) = known {
-            let token = reference.call0()?;
-            if !token.is_none() {
-                return Ok(Some((token.cast::<Token>()?.get().number, token)));
+        let token = match known {
+            Some(token) => token,
+            None => {
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                let fresh = Bound::new(py, Token { number, keeps: AtomicUsize::new(0) })?;
+                // Another thread may have been first while the object's methods ran.
+                // SAFETY: attached; the result is borrowed from the table.
+                unsafe {
+                    let token = ffi::PyDict_SetDefault(table.as_ptr(), object.as_ptr(), fresh.as_ptr());
+                    Bound::from_borrowed_ptr_or_err(py, token)?
+                }
             }
-        }
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let token = Bound::new(py, Token { number, object: object.clone().unbind(), table: self.table.clone_ref(py) })?;
-        let reference = py.import("weakref")?.getattr("ref")?.call1((&token,))?;
-        table.set_item(object, reference)?;
-        Ok(Some((number, token.into_any())))
+        };
+        let token = token.cast_into::<Token>()?;
+        let number = token.get().number;
+        token.get().keeps.fetch_add(1, Ordering::Relaxed);
+        let keep = Keep { token: token.unbind(), object: object.clone().unbind(), table: self.table.clone_ref(py) };
+        Ok(Some((number, Bound::new(py, keep)?.into_any())))
     }
 }

@@ -226,8 +226,7 @@ pub fn key<'py>(
             whole.hash()?;
             return Ok(None);
         };
-        encoder.key.push(tag::INTERNED);
-        encoder.key.extend(&number.to_le_bytes());
+        encoder.key.interned(number);
         encoder.keep.push(token);
     } else if let Some(builder) = &cold.key_builder {
         let Some((by_position, by_name)) = this.signature().normal_form(arguments, keywords)? else {
@@ -249,22 +248,31 @@ pub fn key<'py>(
     Ok(Some(Key { call: CallKey::new(&cold.engine, buffer.as_slice(), portable), keep }))
 }
 
-/// What functools would look a call up by: equal for `1`, `1.0` and `True` unless `typed`.
+/// What functools would look a call up by: equal for `1`, `1.0` and `True` unless `typed`. Calls
+/// without keywords are looked up by the tuple of their arguments, as the fast path does; the others
+/// by a list-like object, which no tuple equals.
 fn equality_key<'py>(
     arguments: &Bound<'py, PyTuple>,
     keywords: Option<&Bound<'py, PyDict>>,
     typed: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if keywords.is_none_or(|keywords| keywords.is_empty()) && !typed {
+        let only = if arguments.len() == 1 { Some(arguments.get_item(0)?) } else { None };
+        // SAFETY: attached and valid.
+        let only = only.filter(|only| unsafe { stands_for_itself(only.as_ptr()) });
+        return Ok(only.unwrap_or_else(|| arguments.clone().into_any()));
+    }
     let py = arguments.py();
-    let make = MAKE.import(py, "functools", "_make_key")?;
-    let none;
-    let keywords = match keywords {
-        Some(keywords) => keywords,
-        None => {
-            none = PyDict::new(py);
-            &none
-        }
-    };
-    make.call1((arguments, keywords, typed))
+    let none = PyDict::new(py);
+    MAKE.import(py, "functools", "_make_key")?.call1((arguments, keywords.unwrap_or(&none), typed))
+}
+
+/// Whether functools looks a call up by its only argument itself.
+///
+/// # Safety
+/// Attached; `object` is valid.
+pub unsafe fn stands_for_itself(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: as promised.
+    unsafe { ffi::PyLong_CheckExact(object) != 0 || ffi::PyUnicode_CheckExact(object) != 0 }
 }

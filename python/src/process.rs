@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use retainit_core::{Function, Instance};
+use retainit_core::{fork, Function, Instance};
 
 use crate::backend::open_instances;
 use crate::caller::FLIGHTS;
@@ -31,6 +31,7 @@ pub fn before_fork(py: Python<'_>) {
         for instance in &instances {
             instance.fork_prepare();
         }
+        fork::prepare();
         FLIGHTS.fork_prepare();
         Function::fork_prepare();
     });
@@ -44,6 +45,7 @@ pub fn after_fork_in_parent() {
     unsafe {
         Function::fork_done();
         FLIGHTS.fork_done(false);
+        fork::done();
     }
     for instance in PREPARED.take() {
         instance.fork_parent();
@@ -58,6 +60,7 @@ pub fn after_fork_in_child() {
     unsafe {
         Function::fork_done();
         FLIGHTS.fork_done(true);
+        fork::done();
     }
     for instance in PREPARED.take() {
         instance.fork_child();

@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use retainit_core::key::{tag, KeyBuffer};
 
-use crate::encode::{fast, Encoder};
+use crate::encode::{fast, interned, Encoder};
+use crate::intern::Interns;
 
 /// Kinds as numbered by `inspect.Parameter`.
 const POSITIONAL_ONLY: u8 = 0;
@@ -93,10 +94,11 @@ impl Signature {
         0
     }
 
-    /// Appends a call of simple values; `false` if it is not one.
+    /// Appends a call of simple values, and, given `interns`, of objects that are keyed by their own
+    /// equality; `false` if it is not one.
     ///
     /// # Safety
-    /// Attached; `arguments` and `names` are those of a vectorcall.
+    /// Attached; `arguments` and `names` are those of a vectorcall. May run code of the arguments.
     #[inline(always)]
     pub unsafe fn encode_fast(
         &self,
@@ -104,6 +106,7 @@ impl Signature {
         count: usize,
         names: *mut ffi::PyObject,
         key: &mut KeyBuffer,
+        interns: Option<&Interns>,
     ) -> bool {
         if !self.simple {
             return false;
@@ -112,13 +115,13 @@ impl Signature {
         unsafe {
             if names.is_null() && count == self.parameters.len() && count == self.positional {
                 for index in 0..count {
-                    if !fast(*arguments.add(index), key) {
+                    if !append(*arguments.add(index), key, interns) {
                         return false;
                     }
                 }
                 return true;
             }
-            self.encode_slots(arguments, count, names, key)
+            self.encode_slots(arguments, count, names, key, interns)
         }
     }
 
@@ -128,6 +131,7 @@ impl Signature {
         count: usize,
         names: *mut ffi::PyObject,
         key: &mut KeyBuffer,
+        interns: Option<&Interns>,
     ) -> bool {
         if count > self.positional {
             return false;
@@ -160,7 +164,7 @@ impl Signature {
             }
             for (parameter, slot) in self.parameters.iter().zip(slots) {
                 if !slot.is_null() {
-                    if !fast(slot, key) {
+                    if !append(slot, key, interns) {
                         return false;
                     }
                 } else if let Some(encoded) = &parameter.encoded_default {
@@ -283,6 +287,16 @@ impl Signature {
         }
         Ok(Some(bound))
     }
+}
+
+/// Appends a value that hits are made of.
+///
+/// # Safety
+/// Attached; `object` is valid. May run the object's `__hash__` and `__eq__`.
+#[inline(always)]
+unsafe fn append(object: *mut ffi::PyObject, key: &mut KeyBuffer, interns: Option<&Interns>) -> bool {
+    // SAFETY: as promised.
+    unsafe { fast(object, key) || interns.is_some_and(|interns| interned(object, key, interns)) }
 }
 
 /// `**kwargs`, whatever the order they were given in.

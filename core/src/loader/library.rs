@@ -13,6 +13,7 @@ use super::binary::Door;
 use super::file::Identity;
 use super::tables::{self, Table};
 use super::{c_door, rust_door};
+use crate::fork;
 
 /// What loading a file came to: tables in the order of its manifest, or why it was refused.
 type Outcome = Result<Arc<[Table]>, String>;
@@ -34,6 +35,7 @@ static LOADED: Mutex<Option<HashMap<PathBuf, Loaded>>> = Mutex::new(None);
 /// have replaced it since the check (owner and directory were checked); whether it was is looked at
 /// before and after.
 pub fn load(path: &Path, identity: Identity, door: Door, manifest: &Manifest) -> Outcome {
+    let _gate = fork::enter();
     let outcome = {
         let mut loaded = LOADED.lock();
         let loaded = loaded.get_or_insert_default();

@@ -11,6 +11,7 @@ use super::component::{Component, Kind};
 use super::file::Identity;
 use super::LOAD;
 use crate::error::{Error, Result};
+use crate::fork;
 use crate::nearest::{hint, listed};
 
 /// A refused file that is no plugin at all is not worth a line each in a directory full of them.
@@ -67,6 +68,7 @@ impl Registry {
 
     /// Every candidate, in order of precedence. Loads nothing.
     pub fn list(&self) -> Vec<Candidate> {
+        let _gate = fork::enter();
         self.state.lock().candidates()
     }
 
@@ -108,6 +110,7 @@ impl Registry {
             ));
         }
         let source = Source { path, origin, sha256, directory };
+        let _gate = fork::enter();
         let mut state = self.state.lock();
         if !state.sources.contains(&source) {
             state.sources.push(source);
