@@ -52,11 +52,6 @@ impl Budget {
     pub fn entries(&self) -> u64 {
         self.entries.load(Ordering::Relaxed)
     }
-
-    /// Their charges.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
 }
 
 /// Adds `amount` to `used` unless that exceeds `bound`. The locks of the shards order everything

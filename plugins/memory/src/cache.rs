@@ -251,7 +251,6 @@ impl Cache {
                 allocated: sum.allocated + one.allocated,
             },
         );
-        debug_assert!(self.shards.len() > 1 || self.budget.bytes() >= sum.bytes);
         (sum, self.refused.load(Ordering::Relaxed))
     }
 

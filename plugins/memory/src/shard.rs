@@ -208,14 +208,7 @@ impl Shard {
 
     /// Leaves an empty shard; the caller drops the full one, which lets go of the values.
     pub fn take_all(&mut self) -> Shard {
-        let AnyPolicy::Lru(_) = self.policy else {
-            return self.swap(Algorithm::S3Fifo);
-        };
-        self.swap(Algorithm::Lru)
-    }
-
-    fn swap(&mut self, algorithm: Algorithm) -> Shard {
-        let mut empty = Shard::new(algorithm, self.stamp.wrapping_add(1));
+        let mut empty = Shard::new(self.policy.algorithm(), self.stamp.wrapping_add(1));
         (empty.evictions, empty.expirations) = (self.evictions, self.expirations);
         std::mem::replace(self, empty)
     }

@@ -65,6 +65,13 @@ impl AnyPolicy {
         }
     }
 
+    pub const fn algorithm(&self) -> Algorithm {
+        match self {
+            AnyPolicy::S3Fifo(_) => Algorithm::S3Fifo,
+            AnyPolicy::Lru(_) => Algorithm::Lru,
+        }
+    }
+
     fn inner(&mut self) -> &mut dyn Policy {
         match self {
             AnyPolicy::S3Fifo(policy) => policy,
