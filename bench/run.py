@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import readme
 from harness import Settings
 from plot import draw
 from report import environment, to_markdown
@@ -85,6 +86,9 @@ def write(reports: list[dict[str, Any]], quick: bool, partial: bool) -> None:
     (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
     (folder / f"{name}.md").write_text(to_markdown(data, f"{name}.svg"))
     (folder / f"{name}.svg").write_text(draw(reports))
+    # A run with few rounds is not for showing.
+    if not partial and not quick:
+        readme.update(data)
     print(f"\nwritten: bench/results/{name}.md, {name}.json, {name}.svg")
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from retainit import DiskConfig, MemoryConfig, register_backend, retain
+from retainit import DiskConfig, MemoryConfig, register_backend, retain, shutdown
 from retainit._native import load_plugin
 
 Measures = dict[str, int]
@@ -151,6 +151,7 @@ def main() -> int:
         sync.append(sync_again)
         coroutine.append(async_again)
         plugins = plugin_lines()
+        shutdown()  # before the folder goes
 
     titles = f"{'':<6}{'':<24}{'total ms':>12}{'us per file':>14}{'speed-up':>13}{'hits':>8}{'misses':>9}"
     print(f"{titles}\n{'-' * len(titles)}")

@@ -118,6 +118,7 @@ def _folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
+        import_module("retainit").shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 
