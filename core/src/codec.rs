@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use retainit_plugin_api::abi::codec::{Data, CompressorTable, SerializerTable};
+use retainit_plugin_api::abi::codec::{CompressorTable, Data, SerializerTable};
 use retainit_plugin_api::abi::value::{self, Slice};
 use retainit_plugin_api::sdk::Value;
 
@@ -16,7 +16,11 @@ use crate::loader::Component;
 pub struct Serializer(Arc<Handle<SerializerTable>>);
 
 impl Serializer {
-    pub(crate) fn open(component: Component, table: SerializerTable, options: &serde_json::Value) -> Result<Self> {
+    pub(crate) fn open(
+        component: Component,
+        table: SerializerTable,
+        options: &serde_json::Value,
+    ) -> Result<Self> {
         Handle::open(component, table, table.open, table.close, options).map(Serializer)
     }
 
@@ -33,7 +37,8 @@ impl Serializer {
         let serialize = self.0.need(self.0.table().serialize, "serialize")?;
         let mut out = value::Value::NONE;
         // SAFETY: the instance is open; the rest is promised by the caller.
-        let done = self.0.call("serialize", |handle, call| unsafe { serialize(handle, call, data, &mut out) });
+        let done =
+            self.0.call("serialize", |handle, call| unsafe { serialize(handle, call, data, &mut out) });
         // SAFETY: the plugin gave the reference to us.
         let out = unsafe { Value::from_raw(out) };
         done.map(|()| out)
@@ -61,7 +66,11 @@ impl Serializer {
 pub struct Compressor(Arc<Handle<CompressorTable>>);
 
 impl Compressor {
-    pub(crate) fn open(component: Component, table: CompressorTable, options: &serde_json::Value) -> Result<Self> {
+    pub(crate) fn open(
+        component: Component,
+        table: CompressorTable,
+        options: &serde_json::Value,
+    ) -> Result<Self> {
         Handle::open(component, table, table.open, table.close, options).map(Compressor)
     }
 
@@ -81,7 +90,9 @@ impl Compressor {
     pub fn decompress(&self, input: &[u8], limit: u64) -> Result<Value> {
         let decompress = self.0.need(self.0.table().decompress, "decompress")?;
         // SAFETY: as above.
-        self.value("decompress", |handle, call, out| unsafe { decompress(handle, call, Slice::new(input), limit, out) })
+        self.value("decompress", |handle, call, out| unsafe {
+            decompress(handle, call, Slice::new(input), limit, out)
+        })
     }
 
     /// `DICTIONARY`: trains a dictionary of at most `size` bytes.
@@ -89,7 +100,9 @@ impl Compressor {
         let train = self.0.need(self.0.table().train, "train")?;
         let samples: Vec<Slice> = samples.iter().map(|sample| Slice::new(sample)).collect();
         // SAFETY: as above.
-        self.value("train", |handle, call, out| unsafe { train(handle, call, samples.as_ptr(), samples.len(), size, out) })
+        self.value("train", |handle, call, out| unsafe {
+            train(handle, call, samples.as_ptr(), samples.len(), size, out)
+        })
     }
 
     fn value(

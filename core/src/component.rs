@@ -36,7 +36,13 @@ unsafe impl<T: Send> Send for Handle<T> {}
 unsafe impl<T: Sync> Sync for Handle<T> {}
 
 impl<T> Handle<T> {
-    pub(crate) fn open(component: Component, table: T, open: Option<Open>, close: Option<Close>, options: &serde_json::Value) -> Result<Arc<Self>> {
+    pub(crate) fn open(
+        component: Component,
+        table: T,
+        open: Option<Open>,
+        close: Option<Close>,
+        options: &serde_json::Value,
+    ) -> Result<Arc<Self>> {
         let context = HostContext::new(component.name());
         let mut opened = Handle { table, handle: std::ptr::null_mut(), close, context, component };
         let open = opened.need(open, "open")?;
@@ -64,18 +70,34 @@ impl<T> Handle<T> {
     }
 
     pub(crate) fn need<F>(&self, function: Option<F>, operation: &'static str) -> Result<F> {
-        function.ok_or_else(|| self.error(operation, status::UNSUPPORTED, "the plugin does not have this operation"))
+        function.ok_or_else(|| {
+            self.error(operation, status::UNSUPPORTED, "the plugin does not have this operation")
+        })
     }
 
-    pub(crate) fn call(&self, operation: &'static str, function: impl FnOnce(*mut c_void, *const Call) -> i32) -> Result<()> {
+    pub(crate) fn call(
+        &self,
+        operation: &'static str,
+        function: impl FnOnce(*mut c_void, *const Call) -> i32,
+    ) -> Result<()> {
         self.call_at(operation, Timing::unbounded(), function)
     }
 
-    pub(crate) fn call_within(&self, operation: &'static str, limit: Duration, function: impl FnOnce(*mut c_void, *const Call) -> i32) -> Result<()> {
+    pub(crate) fn call_within(
+        &self,
+        operation: &'static str,
+        limit: Duration,
+        function: impl FnOnce(*mut c_void, *const Call) -> i32,
+    ) -> Result<()> {
         self.call_at(operation, Timing::unbounded().within(limit), function)
     }
 
-    fn call_at(&self, operation: &'static str, timing: Timing, function: impl FnOnce(*mut c_void, *const Call) -> i32) -> Result<()> {
+    fn call_at(
+        &self,
+        operation: &'static str,
+        timing: Timing,
+        function: impl FnOnce(*mut c_void, *const Call) -> i32,
+    ) -> Result<()> {
         let mut message = value::Value::NONE;
         let code = function(self.handle, &timing.call(0, &mut message));
         // SAFETY: the plugin gave the reference to us.
@@ -83,7 +105,11 @@ impl<T> Handle<T> {
         match code {
             status::OK => Ok(()),
             code if code < 0 => Err(self.error(operation, code, &text_of(&message))),
-            code => Err(self.error(operation, status::INVALID, &format!("the plugin answered `{}` ({code}), which is no answer to this", status::name(code)))),
+            code => Err(self.error(
+                operation,
+                status::INVALID,
+                &format!("the plugin answered `{}` ({code}), which is no answer to this", status::name(code)),
+            )),
         }
     }
 
@@ -92,7 +118,8 @@ impl<T> Handle<T> {
             "" => format!("{operation} failed: {}", status::name(code)),
             message => message.to_owned(),
         };
-        Error::new(ErrorKind::from_status(code), operation, message).with(self.component.kind().name(), self.component.name())
+        Error::new(ErrorKind::from_status(code), operation, message)
+            .with(self.component.kind().name(), self.component.name())
     }
 }
 
@@ -100,7 +127,8 @@ impl<T> Drop for Handle<T> {
     fn drop(&mut self) {
         if let (false, Some(close)) = (self.handle.is_null(), self.close) {
             // SAFETY: the last call of the instance.
-            if let Err(error) = self.call_within("close", CLOSING, |handle, call| unsafe { close(handle, call) }) {
+            let last = |handle, call| unsafe { close(handle, call) };
+            if let Err(error) = self.call_within("close", CLOSING, last) {
                 tracing::warn!(target: "retainit::plugin", component = self.component.name(), "closing failed: {error}");
             }
         }

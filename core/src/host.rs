@@ -80,7 +80,11 @@ impl HostContext {
         let reused = {
             let _gate = fork::enter();
             let mut retired = RETIRED.lock();
-            if retired.len() > QUARANTINE { retired.pop_front() } else { None }
+            if retired.len() > QUARANTINE {
+                retired.pop_front()
+            } else {
+                None
+            }
         };
         let context = reused.unwrap_or_else(|| {
             static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -289,7 +293,11 @@ unsafe extern "C" fn allocate(_context: *mut c_void, len: usize) -> value::Value
 }
 
 unsafe extern "C" fn clock_of(_context: *mut c_void, which: u32) -> i64 {
-    if which == 0 { clock::monotonic() } else { clock::unix() }
+    if which == 0 {
+        clock::monotonic()
+    } else {
+        clock::unix()
+    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,11 @@ pub fn c_plugin(source: &str, directory: &Path, name: &str, macros: &[&str]) -> 
 /// Compiles the C fixture `tests/fixtures/<name>/<source>` against the plugin API's header into
 /// `directory`; the library's path.
 pub fn c_fixture(name: &str, source: &str, directory: &Path) -> PathBuf {
-    let library = directory.join(format!("{}retainit_fixture{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
+    let library = directory.join(format!(
+        "{}retainit_fixture{}",
+        std::env::consts::DLL_PREFIX,
+        std::env::consts::DLL_SUFFIX
+    ));
     let mut command = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
     command.args(["-std=c11", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-pthread", "-I"]);
     command.arg(workspace().join("plugin-api/include")).arg("-o").arg(&library);

@@ -47,7 +47,9 @@ fn changed(name: &str, changes: &[Change], with_core: bool) -> PathBuf {
     }
     // Cargo tells packages of one path within their workspace apart by their version alone. Without one
     // of their own, the variants would overwrite each other's libraries, and the real ones.
-    let number = name.bytes().fold(7u32, |number, byte| number.wrapping_mul(31).wrapping_add(u32::from(byte))) % 100_000;
+    let number =
+        name.bytes().fold(7u32, |number, byte| number.wrapping_mul(31).wrapping_add(u32::from(byte)))
+            % 100_000;
     let change = |path: &Path, text: String| {
         let here = changes.iter().filter(|change| path == workspace().join(change.file));
         let text = here.fold(text, |text, change| text.replace(change.from, change.to));
@@ -65,7 +67,8 @@ fn changed(name: &str, changes: &[Change], with_core: bool) -> PathBuf {
         copy(&workspace().join("core"), &root.join("core"), &change);
     }
     // The workspace's own versions of dependencies, and its package fields, are inherited.
-    let text = read(&workspace().join("Cargo.toml")).replace("version = \"0.1.0\"", &format!("version = \"0.1.{number}\""));
+    let text = read(&workspace().join("Cargo.toml"))
+        .replace("version = \"0.1.0\"", &format!("version = \"0.1.{number}\""));
     let members = text.lines().find(|line| line.starts_with("members = ")).expect("the workspace's members");
     let own: Vec<&str> = ["plugin-api", "core", "plugin", "host"]
         .into_iter()
@@ -75,9 +78,8 @@ fn changed(name: &str, changes: &[Change], with_core: bool) -> PathBuf {
             _ => true,
         })
         .collect();
-    let text = text
-        .replace(members, &format!("members = {own:?}"))
-        .replace("exclude = [\"tests/fixtures\"]", "");
+    let text =
+        text.replace(members, &format!("members = {own:?}")).replace("exclude = [\"tests/fixtures\"]", "");
     write(&root.join("Cargo.toml"), &text);
     write(&root.join("Cargo.lock"), &read(&workspace().join("Cargo.lock")));
     root

@@ -119,7 +119,10 @@ fn another_architecture() {
     let found = if cfg!(target_arch = "aarch64") { "x86_64" } else { "aarch64" };
     assert_eq!(
         refused_unseen(&path),
-        because(&format!("built for another machine: expected `{}`, found `{found}` (64 bit)", std::env::consts::ARCH))
+        because(&format!(
+            "built for another machine: expected `{}`, found `{found}` (64 bit)",
+            std::env::consts::ARCH
+        ))
     );
 }
 
@@ -209,7 +212,10 @@ fn of_another_hash() {
     };
     assert_eq!(message, because(&format!("its SHA-256 is `{hash}`, expected `{}`", "0".repeat(64))));
     assert!(!PathBuf::from(format!("{}.ran", path.display())).exists());
-    assert_eq!(refusal(&path, Some("9f2c")), because("its `sha256` is `9f2c`: expected 64 hexadecimal digits"));
+    assert_eq!(
+        refusal(&path, Some("9f2c")),
+        because("its `sha256` is `9f2c`: expected 64 hexadecimal digits")
+    );
     let registry = Registry::new();
     registry.add_file(&path, Some(&hash.to_uppercase())).unwrap();
     registry.component(Kind::Backend, "marked").unwrap().load().unwrap();
@@ -218,7 +224,8 @@ fn of_another_hash() {
 #[test]
 fn that_requires_an_unknown_capability() {
     let (_scratch, path) = plugin(&["CAPABILITIES=0x0100000000000001"]);
-    assert!(refused_unseen(&path).contains("requires capabilities `0x0100000000000000`, which this host does not know"));
+    assert!(refused_unseen(&path)
+        .contains("requires capabilities `0x0100000000000000`, which this host does not know"));
 }
 
 #[test]
@@ -251,10 +258,7 @@ fn with_a_damaged_root() {
 fn world_writable() {
     let (scratch, path) = plugin(&[]);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
-    assert_eq!(
-        refused_unseen(&path),
-        because("the file is world-writable (mode `0666`); hint: `chmod o-w`")
-    );
+    assert_eq!(refused_unseen(&path), because("the file is world-writable (mode `0666`); hint: `chmod o-w`"));
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(

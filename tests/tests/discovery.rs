@@ -15,7 +15,8 @@ fn path_of(registry: &Registry, name: &str) -> std::path::PathBuf {
 
 #[test]
 fn the_nearer_level_wins() {
-    let (file, listed, distribution, bundled) = (Scratch::new(), Scratch::new(), Scratch::new(), Scratch::new());
+    let (file, listed, distribution, bundled) =
+        (Scratch::new(), Scratch::new(), Scratch::new(), Scratch::new());
     let one = named(bundled.path(), "x", "acme");
     let registry = Registry::new();
     // Added the other way round: precedence is not the order of adding.
@@ -146,7 +147,11 @@ fn relative_paths_are_refused_wherever_the_process_is() {
 fn nothing_is_found_in_the_library_search_path() {
     // `libc.so.6` and its like are where the dynamic loader would look; names never get there.
     let registry = Registry::new();
-    assert!(registry.component(Kind::Backend, "c").unwrap_err().to_string().contains("no plugin supplies any"));
+    assert!(registry
+        .component(Kind::Backend, "c")
+        .unwrap_err()
+        .to_string()
+        .contains("no plugin supplies any"));
     assert!(registry.list().is_empty());
 }
 

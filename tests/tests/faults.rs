@@ -160,10 +160,14 @@ fn a_panic_in_any_entry_point_is_an_error_of_that_call_alone() {
         ("delete", |instance| instance.delete(b"k").map(drop)),
         ("clear", |instance| instance.clear(b"").map(drop)),
         ("get_many", |instance| instance.get_many(&[b"k"]).map(drop)),
-        ("set_many", |instance| instance.set_many(vec![Entry { key: b"k", value: value(), ttl: NEVER }]).map(drop)),
+        ("set_many", |instance| {
+            instance.set_many(vec![Entry { key: b"k", value: value(), ttl: NEVER }]).map(drop)
+        }),
         ("delete_many", |instance| instance.delete_many(&[b"k"]).map(drop)),
         ("add", |instance| instance.add(b"k", value(), NEVER).map(drop)),
-        ("compare_and_set", |instance| instance.compare_and_set(b"k", value(), NEVER, Token::default()).map(drop)),
+        ("compare_and_set", |instance| {
+            instance.compare_and_set(b"k", value(), NEVER, Token::default()).map(drop)
+        }),
         ("increment", |instance| instance.increment(b"k", 1, NEVER).map(drop)),
         ("touch", |instance| instance.touch(b"k", NEVER).map(drop)),
         ("ttl", |instance| instance.ttl(b"k").map(drop)),
@@ -188,7 +192,10 @@ fn a_panic_in_any_entry_point_is_an_error_of_that_call_alone() {
         for (other, operation) in operations.iter().filter(|(other, _)| other != name) {
             // Nothing else, but where one operation of the plugin is made of the one that panics.
             if let Err(error) = operation(&instance) {
-                assert!(error.message().ends_with(&format!("a deliberate panic in {name}")), "{other}: {error}");
+                assert!(
+                    error.message().ends_with(&format!("a deliberate panic in {name}")),
+                    "{other}: {error}"
+                );
             }
         }
     }
@@ -234,14 +241,21 @@ fn started_operations_are_answered_in_their_own_shape() {
     assert!(matches!(started(&instance, get("absent")), Ok(Reply::NotFound)));
     let many = Request::GetMany { keys: vec![b"k".to_vec(), b"absent".to_vec()] };
     match started(&instance, many).unwrap() {
-        Reply::Items(items) => assert!(items[0].as_ref().unwrap().is_some() && items[1].as_ref().unwrap().is_none()),
+        Reply::Items(items) => {
+            assert!(items[0].as_ref().unwrap().is_some() && items[1].as_ref().unwrap().is_none())
+        }
         other => panic!("{other:?}"),
     }
     let increment = Request::Increment { key: b"n".to_vec(), delta: -4, ttl: NEVER };
     assert!(matches!(started(&instance, increment), Ok(Reply::Number(-4))));
     let acquire = Request::LeaseAcquire { name: b"job".to_vec(), ttl: 1 };
     assert!(matches!(started(&instance, acquire), Ok(Reply::Lease(Lease { fence: 1, .. }))));
-    match started(&instance, Request::Scan { prefix: b"".to_vec(), pattern: b"".to_vec(), cursor: 0, limit: 9 }).unwrap() {
+    match started(
+        &instance,
+        Request::Scan { prefix: b"".to_vec(), pattern: b"".to_vec(), cursor: 0, limit: 9 },
+    )
+    .unwrap()
+    {
         Reply::Page(page) => assert_eq!((page.keys, page.next), (vec![b"k".to_vec()], None)),
         other => panic!("{other:?}"),
     }

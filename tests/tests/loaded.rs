@@ -89,9 +89,14 @@ fn every_operation_works_through_an_instance() {
     assert_eq!(instance.count(b"a:").unwrap(), 2);
 
     let many = instance.get_many(&[b"a:1", b"absent", b"a:2"]).unwrap();
-    let many: Vec<Option<String>> = many.into_iter().map(|item| item.unwrap().map(|item| text(&item.value))).collect();
+    let many: Vec<Option<String>> =
+        many.into_iter().map(|item| item.unwrap().map(|item| text(&item.value))).collect();
     assert_eq!(many, [Some("one".to_owned()), None, Some("second".to_owned())]);
-    let entries = ["b:1", "b:2"].map(|key| retainit_core::sdk::Entry { key: key.as_bytes(), value: value(key), ttl: NEVER });
+    let entries = ["b:1", "b:2"].map(|key| retainit_core::sdk::Entry {
+        key: key.as_bytes(),
+        value: value(key),
+        ttl: NEVER,
+    });
     assert!(instance.set_many(entries.into()).unwrap().iter().all(Result::is_ok));
     let removed = instance.delete_many(&[b"b:1", b"absent"]).unwrap();
     assert_eq!(removed.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [true, false]);
@@ -126,7 +131,9 @@ fn every_operation_works_through_an_instance() {
 #[test]
 fn a_serializer_a_compressor_and_a_sink_work() {
     let path = fixture("dummy-rust", "retainit_dummy_rust");
-    let compressor = component(&path, Kind::Compressor, "dummy").open_compressor(&serde_json::json!({"longest": 9})).unwrap();
+    let compressor = component(&path, Kind::Compressor, "dummy")
+        .open_compressor(&serde_json::json!({"longest": 9}))
+        .unwrap();
     let packed = compressor.compress(&[7; 1000]).unwrap();
     assert!(packed.as_bytes().unwrap().len() < 1000);
     let unpacked = compressor.decompress(packed.as_bytes().unwrap(), 1000).unwrap();
@@ -134,7 +141,8 @@ fn a_serializer_a_compressor_and_a_sink_work() {
     let error = compressor.decompress(packed.as_bytes().unwrap(), 999).unwrap_err();
     assert_eq!(error.kind(), retainit_core::ErrorKind::Corrupt);
 
-    let serializer = component(&path, Kind::Serializer, "dummy").open_serializer(&serde_json::json!({})).unwrap();
+    let serializer =
+        component(&path, Kind::Serializer, "dummy").open_serializer(&serde_json::json!({})).unwrap();
     let data = Data {
         form: form::BYTES,
         reserved: 0,
@@ -146,7 +154,10 @@ fn a_serializer_a_compressor_and_a_sink_work() {
     let bytes = unsafe { serializer.serialize(&data) }.unwrap();
     let back = serializer.deserialize(bytes).unwrap();
     // SAFETY: the reference is ours.
-    assert_eq!((back.form, unsafe { Value::from_raw(back.value) }.as_bytes()), (form::BYTES, Some(&b"data"[..])));
+    assert_eq!(
+        (back.form, unsafe { Value::from_raw(back.value) }.as_bytes()),
+        (form::BYTES, Some(&b"data"[..]))
+    );
     assert!(serializer.deserialize(Value::from_vec(b"?".to_vec())).is_err());
 
     let sink = component(&path, Kind::Sink, "dummy").open_sink(&serde_json::json!({"bound": 1})).unwrap();

@@ -94,15 +94,24 @@ fn a_later_host_uses_plugins_of_this_version() {
     let c = c_plugin("marked.c", scratch.path(), "marked", &[]);
     let other = plugin_against("other_layout", OTHER_LAYOUT, &small());
     let output = Command::new(host)
-        .arg("small").arg(earlier)
-        .arg("small").arg(same)
-        .arg("marked").arg(c)
-        .arg("small").arg(other)
+        .arg("small")
+        .arg(earlier)
+        .arg("small")
+        .arg(same)
+        .arg("marked")
+        .arg(c)
+        .arg("small")
+        .arg(other)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.starts_with("small: used, found 0\nsmall: used, found 0\nmarked: used, found 5\nsmall: refused: "), "{text}");
+    assert!(
+        text.starts_with(
+            "small: used, found 0\nsmall: used, found 0\nmarked: used, found 5\nsmall: refused: "
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -115,7 +124,11 @@ fn a_c_plugin_of_an_earlier_minor_version_works() {
     // What it does not have is absent, not garbage behind its end.
     instance.ping().unwrap();
     assert_eq!(instance.statistics().unwrap(), serde_json::json!({}));
-    assert!(instance.touch(b"k", 1).unwrap_err().to_string().starts_with("the plugin does not have this operation"));
+    assert!(instance
+        .touch(b"k", 1)
+        .unwrap_err()
+        .to_string()
+        .starts_with("the plugin does not have this operation"));
 }
 
 #[test]

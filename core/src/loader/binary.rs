@@ -50,7 +50,9 @@ pub fn read(file: &File) -> Result<Contents, String> {
 fn not_an_object(cache: &ReadCache<&File>) -> String {
     let head = cache.read_bytes_at(0, 4).unwrap_or_default();
     match head {
-        [0x7f, b'E', b'L', b'F'] => "the file is truncated or damaged: its headers point beyond its end".to_owned(),
+        [0x7f, b'E', b'L', b'F'] => {
+            "the file is truncated or damaged: its headers point beyond its end".to_owned()
+        }
         head if head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) => {
             "expected a shared library, found text".to_owned()
         }
@@ -124,7 +126,10 @@ fn manifest(object: &ObjectFile<'_, '_>) -> Result<Vec<u8>, String> {
         .section_by_name(SECTION)
         .ok_or_else(|| format!("not a retainit plugin: it has no section `{SECTION}`"))?;
     if section.size() > LARGEST_MANIFEST {
-        return Err(format!("its manifest has {} bytes, at most {LARGEST_MANIFEST} are allowed", section.size()));
+        return Err(format!(
+            "its manifest has {} bytes, at most {LARGEST_MANIFEST} are allowed",
+            section.size()
+        ));
     }
     let bytes = section.data().map_err(|error| format!("its section `{SECTION}` cannot be read: {error}"))?;
     Ok(bytes.to_vec())

@@ -12,7 +12,8 @@ const MOST_COMPONENTS: usize = 1024;
 pub fn tables(library: &Library) -> Result<Vec<Table>, String> {
     type Door = unsafe extern "C" fn() -> *const CRoot;
     // SAFETY: the symbol's name stands for this type in every version of the ABI.
-    let door = unsafe { library.get::<Door>(C_DOOR) }.map_err(|error| format!("its door cannot be found: {error}"))?;
+    let door = unsafe { library.get::<Door>(C_DOOR) }
+        .map_err(|error| format!("its door cannot be found: {error}"))?;
     // SAFETY: as above; the function has no preconditions.
     let root = unsafe { door() };
     if root.is_null() {
@@ -24,7 +25,10 @@ pub fn tables(library: &Library) -> Result<Vec<Table>, String> {
     // SAFETY: the root is as large as this host's, at least.
     let root = unsafe { &*root };
     if root.component_count > MOST_COMPONENTS || (root.component_count > 0 && root.components.is_null()) {
-        return Err(format!("its root has {} components, expected at most {MOST_COMPONENTS}", root.component_count));
+        return Err(format!(
+            "its root has {} components, expected at most {MOST_COMPONENTS}",
+            root.component_count
+        ));
     }
     (0..root.component_count)
         .map(|index| {

@@ -25,7 +25,8 @@ impl Identity {
     #[cfg(unix)]
     fn of(metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
-        let time = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+        let time =
+            |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
         Identity {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -39,8 +40,14 @@ impl Identity {
 
     #[cfg(not(unix))]
     fn of(metadata: &Metadata) -> Self {
-        let modified = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        Identity { device: 0, inode: 0, size: metadata.len(), times: (modified.map_or(0, |time| time.as_nanos() as i128), 0) }
+        let modified =
+            metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        Identity {
+            device: 0,
+            inode: 0,
+            size: metadata.len(),
+            times: (modified.map_or(0, |time| time.as_nanos() as i128), 0),
+        }
     }
 
     /// The state of the file at `path` now.
@@ -173,7 +180,9 @@ mod tests {
         if owner == 0 {
             assert_eq!(other, Ok(()));
         } else {
-            assert!(other.unwrap_err().starts_with(&format!("the file is owned by user `{owner}`, expected user")));
+            assert!(other
+                .unwrap_err()
+                .starts_with(&format!("the file is owned by user `{owner}`, expected user")));
         }
     }
 }

@@ -39,11 +39,13 @@ pub fn load(path: &Path, identity: Identity, door: Door, manifest: &Manifest) ->
     let outcome = {
         let mut loaded = LOADED.lock();
         let loaded = loaded.get_or_insert_default();
-        let entry = loaded
-            .entry(path.to_owned())
-            .or_insert_with(|| Loaded { identity, outcome: Arc::default() });
+        let entry =
+            loaded.entry(path.to_owned()).or_insert_with(|| Loaded { identity, outcome: Arc::default() });
         if entry.identity != identity {
-            return Err("another version of this file has been loaded into this process before; hint: restart it".to_owned());
+            return Err(
+                "another version of this file has been loaded into this process before; hint: restart it"
+                    .to_owned(),
+            );
         }
         Arc::clone(&entry.outcome)
     };
@@ -68,7 +70,13 @@ fn checked_dlopen(path: &Path, identity: Identity) -> Result<&'static Library, S
     dlopen(path).map(|library| &*Box::leak(Box::new(library)))
 }
 
-fn tables_of(path: &Path, identity: Identity, library: &'static Library, door: Door, manifest: &Manifest) -> Result<Vec<Table>, String> {
+fn tables_of(
+    path: &Path,
+    identity: Identity,
+    library: &'static Library,
+    door: Door,
+    manifest: &Manifest,
+) -> Result<Vec<Table>, String> {
     unchanged(path, identity)?;
     let tables = match door {
         Door::Rust => rust_door::tables(library, manifest)?,

@@ -40,7 +40,10 @@ pub fn read(section: &[u8]) -> Result<Manifest, String> {
     for component in &manifest.components {
         check_component(component)?;
         if !seen.insert((&component.kind, &component.name)) {
-            return Err(format!("its manifest has two components `{}` of kind `{}`", component.name, component.kind));
+            return Err(format!(
+                "its manifest has two components `{}` of kind `{}`",
+                component.name, component.kind
+            ));
         }
     }
     Ok(manifest)
@@ -75,7 +78,8 @@ fn check_component(component: &ComponentManifest) -> Result<(), String> {
             component.name
         ));
     }
-    options::check_schema(&component.schema).map_err(|error| format!("component `{}`: {error}", component.name))
+    options::check_schema(&component.schema)
+        .map_err(|error| format!("component `{}`: {error}", component.name))
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), String> {
@@ -115,7 +119,9 @@ mod tests {
 
     #[test]
     fn a_newer_minor_is_fine_and_may_say_more() {
-        let json = with("backend", "dummy", "0x41").replace("[1,0]", "[1,99]").replace("\"name\":\"p\"", "\"name\":\"p\",\"homepage\":\"x\"");
+        let json = with("backend", "dummy", "0x41")
+            .replace("[1,0]", "[1,99]")
+            .replace("\"name\":\"p\"", "\"name\":\"p\",\"homepage\":\"x\"");
         assert_eq!(read(&section(&json)).unwrap().abi, (1, 99));
     }
 
@@ -141,8 +147,11 @@ mod tests {
         assert!(read(&[&section("{}")[..], b"x"].concat()).unwrap_err().contains("more than one"));
         assert!(read(&section("\u{0}")).is_err());
         assert!(refused("not json").contains("cannot be understood"));
-        assert!(refused(r#"{"abi":[1,0],"name":"p","version":"1","components":[]}"#).contains("names no component"));
-        assert!(refused(&with("frontend", "dummy", "0x1")).contains("expected one of `backend`, `serializer`"));
+        assert!(refused(r#"{"abi":[1,0],"name":"p","version":"1","components":[]}"#)
+            .contains("names no component"));
+        assert!(
+            refused(&with("frontend", "dummy", "0x1")).contains("expected one of `backend`, `serializer`")
+        );
         assert!(refused(&with("backend", "../../etc", "0x1")).contains("component name `../../etc`"));
         assert!(refused(&with("backend", "dummy", "65")).contains("hexadecimal"));
     }

@@ -21,7 +21,11 @@ pub fn check_schema(schema: &Value) -> Result<(), String> {
     let fine = object.get("properties").is_none_or(|properties| {
         properties.as_object().is_some_and(|properties| properties.values().all(Value::is_object))
     });
-    if fine { Ok(()) } else { Err("the `properties` of its schema are not objects".to_owned()) }
+    if fine {
+        Ok(())
+    } else {
+        Err("the `properties` of its schema are not objects".to_owned())
+    }
 }
 
 /// Checks `options` against `schema`; `of` is whose they are, as in "backend `default`".
@@ -38,7 +42,12 @@ pub fn validate(schema: &Value, options: &Value, of: &str) -> Result<(), String>
     }
 }
 
-fn object(schema: &Map<String, Value>, options: &Map<String, Value>, path: &str, of: &str) -> Result<(), String> {
+fn object(
+    schema: &Map<String, Value>,
+    options: &Map<String, Value>,
+    path: &str,
+    of: &str,
+) -> Result<(), String> {
     let none = Map::new();
     let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
     for (name, value) in options {
@@ -73,7 +82,8 @@ fn unknown(path: &str, name: &str, properties: &Map<String, Value>, of: &str) ->
 fn one(schema: &Value, value: &Value, path: &str, of: &str) -> Result<(), String> {
     let Some(schema_object) = schema.as_object() else { return Ok(()) };
     let found = if is_secret(schema) { "something else (not shown)".to_owned() } else { shown(value) };
-    let wrong = |expected: String| Err(format!("option `{path}` for {of}: expected {expected}, found {found}"));
+    let wrong =
+        |expected: String| Err(format!("option `{path}` for {of}: expected {expected}, found {found}"));
     if let Some(choices) = schema_object.get("anyOf").and_then(Value::as_array) {
         if !choices.iter().any(|choice| one(choice, value, path, of).is_ok()) {
             let expected: Vec<String> = choices.iter().map(expected_type).collect();
@@ -185,14 +195,20 @@ fn expected_type(schema: &Value) -> String {
             other => other,
         })
         .collect();
-    if names.is_empty() { "a value".to_owned() } else { names.join(" or ") }
+    if names.is_empty() {
+        "a value".to_owned()
+    } else {
+        names.join(" or ")
+    }
 }
 
 /// A value in a message: texts as they are, everything in backticks, nothing without end.
 fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) if text.is_empty() => return "an empty text".to_owned(),
-        Value::String(text) if text.contains("://") && text.contains('@') => return "a URL with credentials".to_owned(),
+        Value::String(text) if text.contains("://") && text.contains('@') => {
+            return "a URL with credentials".to_owned()
+        }
         Value::String(text) => text.clone(),
         Value::Array(_) => return "a list".to_owned(),
         Value::Object(_) => return "an object".to_owned(),
@@ -266,7 +282,10 @@ mod tests {
         assert!(validate(&open, &json!({"a": 1}), "sink `s`").is_ok());
         assert!(validate(&open, &json!({"a": "b"}), "sink `s`").is_err());
         let closed = json!({"type": "object"});
-        assert_eq!(validate(&closed, &json!({"a": 1}), "sink `s`").unwrap_err(), "unknown option `a` for sink `s`: it has no options");
+        assert_eq!(
+            validate(&closed, &json!({"a": 1}), "sink `s`").unwrap_err(),
+            "unknown option `a` for sink `s`: it has no options"
+        );
     }
 
     #[test]
@@ -283,7 +302,12 @@ mod tests {
 
     #[test]
     fn schemas_of_other_shapes_are_refused() {
-        for schema in [json!([]), json!({}), json!({"type": "string"}), json!({"type": "object", "properties": {"a": 1}})] {
+        for schema in [
+            json!([]),
+            json!({}),
+            json!({"type": "string"}),
+            json!({"type": "object", "properties": {"a": 1}}),
+        ] {
             assert!(check_schema(&schema).is_err(), "{schema}");
         }
     }

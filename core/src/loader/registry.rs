@@ -79,7 +79,8 @@ impl Registry {
         let found = resolve(&candidates, &what, name, |plugin| Component::find(plugin, kind, name))?;
         found.ok_or_else(|| {
             let supplied = supplied(&candidates, |plugin| {
-                let of_kind = plugin.manifest.components.iter().filter(|component| component.kind == kind.name());
+                let of_kind =
+                    plugin.manifest.components.iter().filter(|component| component.kind == kind.name());
                 of_kind.map(|component| component.name.clone()).collect()
             });
             unknown(&candidates, kind.name(), name, &supplied)
@@ -92,7 +93,8 @@ impl Registry {
         let named = |plugin: &Arc<Plugin>| (plugin.manifest.name == name).then(|| plugin.path.clone());
         let path = resolve(&candidates, &format!("plugin `{name}`"), name, named)?;
         let found = path.and_then(|path| {
-            let is = |candidate: &&Candidate| candidate.verdict.as_ref().is_ok_and(|plugin| plugin.path == path);
+            let is =
+                |candidate: &&Candidate| candidate.verdict.as_ref().is_ok_and(|plugin| plugin.path == path);
             candidates.iter().find(is).cloned()
         });
         found.ok_or_else(|| {
@@ -136,7 +138,11 @@ impl State {
             Err(error) => {
                 let text = error.to_string().to_lowercase();
                 let reason = text.split(" (os error").next().unwrap_or_default();
-                vec![Candidate::refused(&source.path, source.origin.clone(), format!("cannot be looked into: {reason}"))]
+                vec![Candidate::refused(
+                    &source.path,
+                    source.origin.clone(),
+                    format!("cannot be looked into: {reason}"),
+                )]
             }
         }
     }
@@ -200,7 +206,10 @@ fn resolve<T>(
             let refused = refused.into_iter().map(|candidate| (candidate, reason(candidate)));
             return Err(Error::configuration(
                 LOAD,
-                format!("{what} cannot be used: a library of that name was refused{}", lines(refused.chain(usable))),
+                format!(
+                    "{what} cannot be used: a library of that name was refused{}",
+                    lines(refused.chain(usable))
+                ),
             ));
         }
         if matches.len() > 1 {
@@ -218,7 +227,11 @@ fn resolve<T>(
 }
 
 fn supplied(candidates: &[Candidate], names: impl Fn(&Plugin) -> Vec<String>) -> BTreeSet<String> {
-    candidates.iter().filter_map(|candidate| candidate.verdict.as_ref().ok()).flat_map(|plugin| names(plugin)).collect()
+    candidates
+        .iter()
+        .filter_map(|candidate| candidate.verdict.as_ref().ok())
+        .flat_map(|plugin| names(plugin))
+        .collect()
 }
 
 fn unknown(candidates: &[Candidate], kind: &str, name: &str, supplied: &BTreeSet<String>) -> Error {

@@ -9,7 +9,9 @@ use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
 use abi_stable::StableAbi;
 use libloading::Library;
 use retainit_plugin_api::abi::backend::{BackendTable, BackendTableRef};
-use retainit_plugin_api::abi::codec::{CompressorTable, CompressorTableRef, SerializerTable, SerializerTableRef};
+use retainit_plugin_api::abi::codec::{
+    CompressorTable, CompressorTableRef, SerializerTable, SerializerTableRef,
+};
 use retainit_plugin_api::abi::kind;
 use retainit_plugin_api::abi::manifest::Manifest;
 use retainit_plugin_api::abi::root::{PluginRootRef, RUST_DOOR};
@@ -24,7 +26,8 @@ const LONGEST_REASON: usize = 300;
 /// The tables behind the Rust door, in the order of the manifest.
 pub fn tables(library: &Library, manifest: &Manifest) -> Result<Vec<Table>, String> {
     // SAFETY: the symbol's name stands for this type; the library is never unloaded.
-    let header: AbiHeaderRef = *unsafe { library.get(RUST_DOOR) }.map_err(|error| format!("its door cannot be found: {error}"))?;
+    let header: AbiHeaderRef =
+        *unsafe { library.get(RUST_DOOR) }.map_err(|error| format!("its door cannot be found: {error}"))?;
     let header = header.upgrade().map_err(|error| match error {
         LibraryError::InvalidAbiHeader(_) => "built with another version of abi_stable".to_owned(),
         error => first_line(&error.to_string()),
@@ -71,8 +74,12 @@ fn first_difference(errors: &AbiInstabilityErrors) -> String {
         Some(AbiInstability::FieldCountMismatch(found)) => {
             format!("expected at most {} fields, found {}", found.expected, found.found)
         }
-        Some(AbiInstability::Size(found)) => format!("expected {} bytes, found {}", found.expected, found.found),
-        Some(AbiInstability::Name(found)) => format!("expected type `{}`, found `{}`", found.expected, found.found),
+        Some(AbiInstability::Size(found)) => {
+            format!("expected {} bytes, found {}", found.expected, found.found)
+        }
+        Some(AbiInstability::Name(found)) => {
+            format!("expected type `{}`, found `{}`", found.expected, found.found)
+        }
         Some(AbiInstability::PackageVersion(found)) => {
             format!("expected crate version `{}`, found `{}`", found.expected, found.found)
         }

@@ -104,7 +104,10 @@ pub fn check(manifest: &Manifest, tables: &[Table]) -> Result<(), String> {
 fn check_one(component: &ComponentManifest, table: &Table) -> Result<(), String> {
     let ComponentManifest { kind, name, capabilities, .. } = component;
     if kind::name(table.kind()) != kind {
-        return Err(format!("component `{name}`: its manifest says `{kind}`, its library `{}`", kind::name(table.kind())));
+        return Err(format!(
+            "component `{name}`: its manifest says `{kind}`, its library `{}`",
+            kind::name(table.kind())
+        ));
     }
     let prelude = table.prelude();
     if prelude.capabilities != *capabilities {
@@ -115,7 +118,9 @@ fn check_one(component: &ComponentManifest, table: &Table) -> Result<(), String>
     }
     let modes = capability::INLINE | capability::BLOCKING | capability::ASYNC;
     if table.kind() == kind::BACKEND && capabilities & modes == 0 {
-        return Err(format!("component `{name}`: expected one of the capabilities `inline`, `blocking`, `async`"));
+        return Err(format!(
+            "component `{name}`: expected one of the capabilities `inline`, `blocking`, `async`"
+        ));
     }
     match table.missing(*capabilities) {
         Some(function) => Err(format!("component `{name}`: function `{function}` is missing")),

@@ -8,8 +8,11 @@ use retainit_plugin_api::abi::value::{self, Slice};
 use retainit_plugin_api::abi::{capability, status};
 use retainit_plugin_api::sdk::{Item, Lease, Reply, Request, ScanPage, Token, Value};
 
+use super::answer::text_of;
+use super::entries::page_keys;
+use super::Instance;
 use crate::error::{Error, ErrorKind, Result};
-use crate::instance::{page_keys, text_of, Instance};
+
 use crate::operations::Completion;
 
 /// A started operation, for giving it up. Dropping it changes nothing.
@@ -101,7 +104,8 @@ impl Instance {
             };
         }
         let slice = |bytes: &[u8]| Slice::new(bytes);
-        let entry = |key: &[u8], value: Value, ttl| raw::Entry { key: Slice::new(key), value: value.into_raw(), ttl };
+        let entry =
+            |key: &[u8], value: Value, ttl| raw::Entry { key: Slice::new(key), value: value.into_raw(), ttl };
         // Functions that take references over are looked up first: a missing one must not leak them.
         match request {
             Request::Get { key } => call!(get(slice(&key), &mut out.items[0])),
@@ -135,7 +139,9 @@ impl Instance {
                 out.token = token;
                 call!(compare_and_set(&entry(&key, value, ttl), &mut out.token))
             }
-            Request::Increment { key, delta, ttl } => call!(increment(slice(&key), delta, ttl, &mut out.signed)),
+            Request::Increment { key, delta, ttl } => {
+                call!(increment(slice(&key), delta, ttl, &mut out.signed))
+            }
             Request::Touch { key, ttl } => call!(touch(slice(&key), ttl)),
             Request::Ttl { key } => call!(ttl(slice(&key), &mut out.signed)),
             Request::Scan { prefix, pattern, cursor, limit } => {
@@ -230,7 +236,11 @@ fn shape_of(request: &Request) -> (&'static str, Shape) {
 /// What a completion says about an operation of a shape.
 fn reply(operation: &'static str, shape: Shape, completion: Completion, backend: &str) -> Result<Reply> {
     let failed = |code: i32, message: &str| {
-        let message = if message.is_empty() { format!("{operation} failed: {}", status::name(code)) } else { message.to_owned() };
+        let message = if message.is_empty() {
+            format!("{operation} failed: {}", status::name(code))
+        } else {
+            message.to_owned()
+        };
         Error::new(ErrorKind::from_status(code), operation, message).with("backend", backend)
     };
     let incomplete = || failed(status::INVALID, "the plugin's answer is incomplete");
@@ -239,14 +249,24 @@ fn reply(operation: &'static str, shape: Shape, completion: Completion, backend:
         status::NOT_FOUND => return Ok(Reply::NotFound),
         status::CONFLICT => return Ok(Reply::Conflict),
         code if code < 0 => return Err(failed(code, &text_of(&completion.text))),
-        code => return Err(failed(status::INVALID, &format!("the plugin answered `{code}`, which is no answer to this"))),
+        code => {
+            return Err(failed(
+                status::INVALID,
+                &format!("the plugin answered `{code}`, which is no answer to this"),
+            ))
+        }
     }
     let Completion { items, values, number, text, .. } = completion;
     let token = items.first().map(|item| item.token);
-    let whole = |(item, value): (raw::Item, Value)| (item.status, Item { value, expires: item.expires, token: item.token });
+    let whole = |(item, value): (raw::Item, Value)| {
+        (item.status, Item { value, expires: item.expires, token: item.token })
+    };
     let mut found = items.into_iter().zip(values).map(whole);
     let plugin_error = |code| {
-        retainit_plugin_api::sdk::Error::new(ErrorKind::from_status(code), format!("{operation} failed: {}", status::name(code)))
+        retainit_plugin_api::sdk::Error::new(
+            ErrorKind::from_status(code),
+            format!("{operation} failed: {}", status::name(code)),
+        )
     };
     Ok(match shape {
         Shape::Done => Reply::Done,
