@@ -28,7 +28,8 @@ fn root() -> &'static CRoot {
             unsafe { libloading::Library::new(compile()) }.expect("the plugin loads"),
         ));
         // SAFETY: this is the type of the C door.
-        let door = unsafe { library.get::<unsafe extern "C" fn() -> *const CRoot>(C_DOOR) }.expect("the door is there");
+        let door = unsafe { library.get::<unsafe extern "C" fn() -> *const CRoot>(C_DOOR) }
+            .expect("the door is there");
         // SAFETY: the door takes nothing.
         unsafe { door() as usize }
     });
@@ -38,10 +39,24 @@ fn root() -> &'static CRoot {
 
 fn compile() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let library = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("{}retainit_dummy_c{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX));
+    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+        "{}retainit_dummy_c{}",
+        std::env::consts::DLL_PREFIX,
+        std::env::consts::DLL_SUFFIX
+    ));
     let output = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
-        .args(["-std=c11", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-I"])
+        .args([
+            "-std=c11",
+            "-O1",
+            "-fPIC",
+            "-shared",
+            "-Wall",
+            "-Wextra",
+            "-Wpedantic",
+            "-Werror",
+            "-pthread",
+            "-I",
+        ])
         .arg(here.join("include"))
         .arg("-o")
         .arg(&library)
@@ -58,7 +73,8 @@ fn table<T: Copy>(wanted: u32) -> T {
     assert_eq!(root.prelude, Prelude::of::<CRoot>(0));
     // SAFETY: the root says how many components there are.
     let components = unsafe { std::slice::from_raw_parts(root.components, root.component_count) };
-    let component = components.iter().find(|component| component.kind == wanted).expect("all kinds are there");
+    let component =
+        components.iter().find(|component| component.kind == wanted).expect("all kinds are there");
     // SAFETY: a table begins with its prelude, which says that it is whole.
     unsafe {
         assert_eq!((*component.table).struct_size as usize, size_of::<T>());
@@ -120,7 +136,13 @@ fn the_serializer_passes_bytes_without_a_copy() {
     let host = Host::new();
     let instance = open(table.open, host);
     let bytes = sdk::Value::from_vec(b"some bytes".to_vec()).into_raw();
-    let data = |form| Data { form, reserved: 0, value: bytes, tensor: std::ptr::null(), stream: std::ptr::null_mut() };
+    let data = |form| Data {
+        form,
+        reserved: 0,
+        value: bytes,
+        tensor: std::ptr::null(),
+        stream: std::ptr::null_mut(),
+    };
     let (mut stored, mut back) = (Value::NONE, Data { value: Value::NONE, ..data(0) });
     // SAFETY: the instance is open, and the one reference is passed from call to call.
     unsafe {
@@ -128,7 +150,10 @@ fn the_serializer_passes_bytes_without_a_copy() {
         assert_eq!(table.deserialize.unwrap()(instance, &call(), &stored, &mut back), status::OK);
         assert_eq!((back.form, back.value.ptr), (form::BYTES, bytes.ptr));
         // A form that it does not take is refused, and the reference dropped with it.
-        assert_eq!(table.serialize.unwrap()(instance, &call(), &data(form::TREE), &mut stored), status::UNSUPPORTED);
+        assert_eq!(
+            table.serialize.unwrap()(instance, &call(), &data(form::TREE), &mut stored),
+            status::UNSUPPORTED
+        );
         assert_eq!(table.close.unwrap()(instance, &call()), status::OK);
     }
 }

@@ -111,7 +111,12 @@ fn a_delete_that_always_finds() {
     caught(table, "missing-key", "`delete` removed a key that was never set");
 }
 
-unsafe extern "C" fn clear_of_a_shorter_prefix(i: *mut c_void, call: *const Call, prefix: Slice, removed: *mut u64) -> i32 {
+unsafe extern "C" fn clear_of_a_shorter_prefix(
+    i: *mut c_void,
+    call: *const Call,
+    prefix: Slice,
+    removed: *mut u64,
+) -> i32 {
     let prefix = Slice { len: prefix.len.saturating_sub(1), ..prefix };
     good!(clear(i, call, prefix, removed))
 }
@@ -134,7 +139,12 @@ fn a_key_that_ends_at_a_zero() {
     caught(table, "keys-are-bytes", "has another key's value");
 }
 
-unsafe extern "C" fn add_that_replaces(i: *mut c_void, call: *const Call, entry: *const Entry, token: *mut Token) -> i32 {
+unsafe extern "C" fn add_that_replaces(
+    i: *mut c_void,
+    call: *const Call,
+    entry: *const Entry,
+    token: *mut Token,
+) -> i32 {
     // SAFETY: the place is the host's.
     unsafe { token.write(Token { bytes: [1; 16] }) };
     good!(set(i, call, entry))
@@ -161,7 +171,10 @@ unsafe extern "C" fn increment_in_two_steps(
         return answer;
     }
     // SAFETY: the place is the host's.
-    let text = unsafe { *value += delta; (*value).to_string() };
+    let text = unsafe {
+        *value += delta;
+        (*value).to_string()
+    };
     let value = retainit_plugin_api::sdk::Value::from_vec(text.into_bytes()).into_raw();
     good!(set(i, call, &Entry { key, value, ttl }))
 }
@@ -207,7 +220,12 @@ fn scans_that_show_too_much_or_too_little() {
     caught(table, "scan-pages", "a scan by pages of 1 found 1 keys: expected 250");
 }
 
-unsafe extern "C" fn release_for_anybody(i: *mut c_void, call: *const Call, name: Slice, lease: *const Lease) -> i32 {
+unsafe extern "C" fn release_for_anybody(
+    i: *mut c_void,
+    call: *const Call,
+    name: Slice,
+    lease: *const Lease,
+) -> i32 {
     good!(lease_release(i, call, name, lease));
     status::OK
 }
@@ -228,7 +246,12 @@ fn a_close_that_leaks() {
     caught(table, "overwrite", "were never released, although the instance is closed");
 }
 
-unsafe extern "C" fn open_with_anything(host: HostRef, call: *const Call, _: Slice, out: *mut *mut c_void) -> i32 {
+unsafe extern "C" fn open_with_anything(
+    host: HostRef,
+    call: *const Call,
+    _: Slice,
+    out: *mut *mut c_void,
+) -> i32 {
     good!(open(host, call, Slice::EMPTY, out))
 }
 

@@ -146,7 +146,11 @@ fn a_panic_in_start_or_on_a_thread_completes_once() {
             assert!(eventually(|| !host.completions.lock().unwrap().is_empty()), "{name} in {mode}");
             assert_eq!(close(instance).0, status::OK);
             let why = "the plugin panicked while it worked on the operation";
-            assert_eq!(*host.completions.lock().unwrap(), [(41, status::PANIC, why.to_owned())], "{name} in {mode}");
+            assert_eq!(
+                *host.completions.lock().unwrap(),
+                [(41, status::PANIC, why.to_owned())],
+                "{name} in {mode}"
+            );
         });
     }
 }

@@ -69,7 +69,10 @@ impl Backend for Plain {
     }
     fn get_many(&self, call: &Call<'_>, keys: &[&[u8]]) -> Vec<Result<Option<Item>>> {
         // Two keys are answered with one item.
-        keys.iter().take(if keys.len() == 2 { 1 } else { usize::MAX }).map(|key| self.get(call, key)).collect()
+        keys.iter()
+            .take(if keys.len() == 2 { 1 } else { usize::MAX })
+            .map(|key| self.get(call, key))
+            .collect()
     }
 }
 
@@ -97,7 +100,12 @@ fn open(open: Open, options: &str) -> Result<*mut c_void, (i32, String)> {
     let (mut instance, calling) = (std::ptr::null_mut(), Calling::new(0));
     // SAFETY: all arguments are valid for the call, and the host for ever.
     let answer = unsafe {
-        open.unwrap()(TestHost::new().reference(), &calling.call, Slice::new(options.as_bytes()), &mut instance)
+        open.unwrap()(
+            TestHost::new().reference(),
+            &calling.call,
+            Slice::new(options.as_bytes()),
+            &mut instance,
+        )
     };
     match answer {
         status::OK => Ok(instance),
@@ -168,7 +176,9 @@ fn a_refused_value_is_released() {
     });
     let (mut statuses, calling) = ([7; 2], Calling::new(0));
     // SAFETY: as above.
-    let answer = unsafe { TABLE.set_many.unwrap()(instance, &calling.call, entries.as_ptr(), 2, statuses.as_mut_ptr()) };
+    let answer = unsafe {
+        TABLE.set_many.unwrap()(instance, &calling.call, entries.as_ptr(), 2, statuses.as_mut_ptr())
+    };
     assert_eq!((answer, statuses), (status::OK, [status::OK, status::INVALID]));
     assert_eq!(Arc::strong_count(&owner), 2);
 }
@@ -179,7 +189,8 @@ fn a_batch_with_too_few_answers_is_an_error() {
     let keys = [Slice::new(b"found"), Slice::new(b"found")];
     let (mut items, calling) = ([RawItem::EMPTY; 2], Calling::new(0));
     // SAFETY: the instance is open and both arrays have two elements.
-    let answer = unsafe { TABLE.get_many.unwrap()(instance, &calling.call, keys.as_ptr(), 2, items.as_mut_ptr()) };
+    let answer =
+        unsafe { TABLE.get_many.unwrap()(instance, &calling.call, keys.as_ptr(), 2, items.as_mut_ptr()) };
     assert_eq!(answer, status::FATAL);
     assert_eq!(calling.message(), "the plugin gave 1 answers to a batch of 2");
     assert!(items.iter().all(|item| item.value.kind == value::NONE), "an item was written with the error");
@@ -190,7 +201,8 @@ fn options_are_checked_against_the_schema() {
     assert!(open(TABLE.open, r#"{"size": 3}"#).is_ok());
     assert!(open(TABLE.open, "").is_ok());
     let refused = open(TABLE.open, r#"{"sise": 3}"#).unwrap_err();
-    let message = "unknown option `sise` for backend `plain`: expected one of `size`; hint: did you mean `size`?";
+    let message =
+        "unknown option `sise` for backend `plain`: expected one of `size`; hint: did you mean `size`?";
     assert_eq!(refused, (status::CONFIGURATION, message.to_owned()));
 }
 
@@ -236,16 +248,23 @@ fn tensors_and_streams_change_hands() {
     };
     let (owner, value) = counted();
     let (shape, strides) = ([2, 3], [24, 8]);
-    let tensor =
-        Tensor { dtype: Slice::new(b"<f8"), shape: shape.as_ptr(), strides: strides.as_ptr(), ndim: 2, reserved: 0 };
-    let data = RawData { form: form::TENSOR, reserved: 0, value, tensor: &tensor, stream: std::ptr::null_mut() };
+    let tensor = Tensor {
+        dtype: Slice::new(b"<f8"),
+        shape: shape.as_ptr(),
+        strides: strides.as_ptr(),
+        ndim: 2,
+        reserved: 0,
+    };
+    let data =
+        RawData { form: form::TENSOR, reserved: 0, value, tensor: &tensor, stream: std::ptr::null_mut() };
     let mut stored = value::Value::NONE;
     assert_eq!(serialize(&data, &mut stored).0, status::OK);
     assert_eq!(stored.ptr, owner.as_ptr(), "the elements were copied");
 
     let (mut back, calling) = (RawData { form: 0, ..data }, Calling::new(0));
     // SAFETY: as above; the reference passes to the plugin.
-    assert_eq!(unsafe { table.deserialize.unwrap()(instance, &calling.call, &stored, &mut back) }, status::OK);
+    let answer = unsafe { table.deserialize.unwrap()(instance, &calling.call, &stored, &mut back) };
+    assert_eq!(answer, status::OK);
     assert_eq!((back.form, back.value.ptr), (form::TENSOR, owner.as_ptr()));
     // SAFETY: the description is valid for as long as the value is held.
     let back_tensor = unsafe { &*back.tensor };
@@ -287,8 +306,13 @@ fn a_stream_is_moved_out_and_released_once() {
     let table = SerializerExport::<Keeper>::TABLE;
     let instance = open(table.open, "{}").unwrap();
     let released = AtomicUsize::new(0);
-    let mut stream =
-        Stream { get_schema: 0, get_next: 0, get_last_error: 0, release: Some(release), private_data: &released };
+    let mut stream = Stream {
+        get_schema: 0,
+        get_next: 0,
+        get_last_error: 0,
+        release: Some(release),
+        private_data: &released,
+    };
     let data = RawData {
         form: form::ARROW,
         reserved: 0,
@@ -332,7 +356,8 @@ fn more_than_the_limit_is_corrupt() {
     let instance = open(table.open, "{}").unwrap();
     let (mut out, calling) = (value::Value::NONE, Calling::new(0));
     // SAFETY: the instance is open and the arguments are valid for the call.
-    let answer = unsafe { table.decompress.unwrap()(instance, &calling.call, Slice::new(b"x"), 99, &mut out) };
+    let answer =
+        unsafe { table.decompress.unwrap()(instance, &calling.call, Slice::new(b"x"), 99, &mut out) };
     assert_eq!((answer, out.kind), (status::CORRUPT, value::NONE));
     assert_eq!(calling.message(), "decompressed to 100 bytes: expected at most 99");
 }
@@ -409,7 +434,10 @@ fn the_manifest_is_built_in_a_constant() {
     let text = std::str::from_utf8(&BYTES).unwrap();
     let json = text.strip_prefix(MAGIC).unwrap().strip_suffix('\0').unwrap();
     let manifest: Manifest = serde_json::from_str(json).unwrap();
-    assert_eq!((manifest.abi, manifest.name.as_str(), manifest.version.as_str()), ((1, 0), "test", "1.2.3-rc.1"));
+    assert_eq!(
+        (manifest.abi, manifest.name.as_str(), manifest.version.as_str()),
+        ((1, 0), "test", "1.2.3-rc.1")
+    );
     let kinds: Vec<&str> = manifest.components.iter().map(|component| component.kind.as_str()).collect();
     assert_eq!(kinds, [kind::BACKEND, kind::SERIALIZER, kind::COMPRESSOR, kind::SINK].map(kind::name));
     assert_eq!(manifest.components[0].capabilities, Plain::CAPABILITIES);

@@ -68,7 +68,8 @@ fn statuses_have_their_numbers() {
         .collect();
     let numbers: Vec<i32> = found.iter().map(|(number, _)| *number).collect();
     let expected: Vec<i32> = (0..).take_while(|number| status::name(*number) != "unknown status").collect();
-    let errors: Vec<i32> = (1..).map(|n: i32| -n).take_while(|number| status::name(*number) != "unknown status").collect();
+    let errors: Vec<i32> =
+        (1..).map(|n: i32| -n).take_while(|number| status::name(*number) != "unknown status").collect();
     assert_eq!(numbers, [expected, errors].concat());
     for (number, name) in found {
         assert_eq!(name.to_lowercase().replace('_', " "), status::name(number));
@@ -85,7 +86,8 @@ fn capabilities_have_their_bits() {
     let expected: Vec<(u64, String)> = capability::NAMES
         .iter()
         .map(|(bit, name)| {
-            let form = if (capability::FORM_BYTES..=capability::FORM_ARROW).contains(bit) { "FORM_" } else { "" };
+            let form =
+                if (capability::FORM_BYTES..=capability::FORM_ARROW).contains(bit) { "FORM_" } else { "" };
             (*bit, format!("{form}{}", name.to_uppercase()))
         })
         .collect();
@@ -112,6 +114,7 @@ fn the_example_is_a_manifest() {
     let page = read("../docs/abi.md");
     let start = page.find("```json\n").expect("an example") + 8;
     let end = start + page[start..].find("```").expect("its end");
-    let manifest: retainit_plugin_api::abi::manifest::Manifest = serde_json::from_str(&page[start..end]).unwrap();
+    let manifest: retainit_plugin_api::abi::manifest::Manifest =
+        serde_json::from_str(&page[start..end]).unwrap();
     assert_eq!(manifest.name, "memory");
 }

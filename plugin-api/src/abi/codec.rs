@@ -65,12 +65,28 @@ pub struct SerializerTable {
     /// Size, version and capabilities (the forms it takes).
     pub prelude: Prelude,
     /// Makes an instance from a JSON object of options.
-    pub open: Option<unsafe extern "C" fn(host: HostRef, call: *const Call, options: Slice, out: *mut *mut c_void) -> i32>,
+    pub open: Option<
+        unsafe extern "C" fn(host: HostRef, call: *const Call, options: Slice, out: *mut *mut c_void) -> i32,
+    >,
     /// Turns data into bytes.
-    pub serialize: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, data: *const Data, out: *mut Value) -> i32>,
+    pub serialize: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            call: *const Call,
+            data: *const Data,
+            out: *mut Value,
+        ) -> i32,
+    >,
     /// Turns bytes (the plugin takes over the reference, so that it may keep them alive) into data;
     /// `CORRUPT` where it cannot.
-    pub deserialize: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, bytes: *const Value, out: *mut Data) -> i32>,
+    pub deserialize: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            call: *const Call,
+            bytes: *const Value,
+            out: *mut Data,
+        ) -> i32,
+    >,
     /// Ends the instance.
     #[sabi(last_prefix_field)]
     pub close: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call) -> i32>,
@@ -85,14 +101,35 @@ pub struct CompressorTable {
     /// Size, version and capabilities.
     pub prelude: Prelude,
     /// Makes an instance from a JSON object of options.
-    pub open: Option<unsafe extern "C" fn(host: HostRef, call: *const Call, options: Slice, out: *mut *mut c_void) -> i32>,
+    pub open: Option<
+        unsafe extern "C" fn(host: HostRef, call: *const Call, options: Slice, out: *mut *mut c_void) -> i32,
+    >,
     /// Compresses `input`.
-    pub compress: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, input: Slice, out: *mut Value) -> i32>,
+    pub compress: Option<
+        unsafe extern "C" fn(instance: *mut c_void, call: *const Call, input: Slice, out: *mut Value) -> i32,
+    >,
     /// Decompresses `input` into at most `limit` bytes; `CORRUPT` where it cannot, or where the
     /// result would be larger.
-    pub decompress: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, input: Slice, limit: u64, out: *mut Value) -> i32>,
+    pub decompress: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            call: *const Call,
+            input: Slice,
+            limit: u64,
+            out: *mut Value,
+        ) -> i32,
+    >,
     /// `DICTIONARY`: trains a dictionary of at most `size` bytes from samples.
-    pub train: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, samples: *const Slice, count: usize, size: u64, out: *mut Value) -> i32>,
+    pub train: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            call: *const Call,
+            samples: *const Slice,
+            count: usize,
+            size: u64,
+            out: *mut Value,
+        ) -> i32,
+    >,
     /// Ends the instance.
     #[sabi(last_prefix_field)]
     pub close: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call) -> i32>,

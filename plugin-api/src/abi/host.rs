@@ -18,12 +18,8 @@ pub struct HostTable {
     /// Completes the pending operation `op`. Duplicates and late ones are counted and ignored.
     pub complete: unsafe extern "C" fn(context: *mut c_void, op: u64, outcome: *const Outcome),
     /// Reports evicted keys: `reasons` holds one of [`evict`] for each.
-    pub evicted: unsafe extern "C" fn(
-        context: *mut c_void,
-        keys: *const Slice,
-        reasons: *const u32,
-        count: usize,
-    ),
+    pub evicted:
+        unsafe extern "C" fn(context: *mut c_void, keys: *const Slice, reasons: *const u32, count: usize),
     /// Reports keys that something else changed or removed; a count of zero means "anything may
     /// have changed".
     pub invalidated: unsafe extern "C" fn(context: *mut c_void, keys: *const Slice, count: usize),

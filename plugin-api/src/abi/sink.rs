@@ -84,9 +84,18 @@ pub struct SinkTable {
     /// Size, version and capabilities.
     pub prelude: Prelude,
     /// Makes an instance from a JSON object of options.
-    pub open: Option<unsafe extern "C" fn(host: HostRef, call: *const Call, options: Slice, out: *mut *mut c_void) -> i32>,
+    pub open: Option<
+        unsafe extern "C" fn(host: HostRef, call: *const Call, options: Slice, out: *mut *mut c_void) -> i32,
+    >,
     /// Takes events, in order. Must not block: `BUSY` means that it drops them.
-    pub emit: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call, events: *const Event, count: usize) -> i32>,
+    pub emit: Option<
+        unsafe extern "C" fn(
+            instance: *mut c_void,
+            call: *const Call,
+            events: *const Event,
+            count: usize,
+        ) -> i32,
+    >,
     /// Delivers what is buffered before the call's deadline.
     pub flush: Option<unsafe extern "C" fn(instance: *mut c_void, call: *const Call) -> i32>,
     /// Ends the instance.

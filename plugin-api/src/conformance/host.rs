@@ -161,9 +161,16 @@ impl TestHost {
             );
         }
         let handles = self.handles.lock().unwrap();
-        ensure!(!handles.iter().any(|handle| handle.misused()), "a value's reference was released more than once");
+        ensure!(
+            !handles.iter().any(|handle| handle.misused()),
+            "a value's reference was released more than once"
+        );
         let held = handles.iter().filter(|handle| handle.references() > 0).count();
-        ensure!(held == 0, "{held} of {} values were never released, although the instance is closed", handles.len());
+        ensure!(
+            held == 0,
+            "{held} of {} values were never released, although the instance is closed",
+            handles.len()
+        );
         Ok(())
     }
 
@@ -186,15 +193,8 @@ pub(crate) fn eventually(patience: Duration, mut condition: impl FnMut() -> bool
     }
 }
 
-static TABLE: HostTable = HostTable {
-    prelude: Prelude::of::<HostTable>(0),
-    complete,
-    evicted,
-    invalidated,
-    log,
-    allocate,
-    clock,
-};
+static TABLE: HostTable =
+    HostTable { prelude: Prelude::of::<HostTable>(0), complete, evicted, invalidated, log, allocate, clock };
 
 /// # Safety
 /// `context` must come from [`TestHost::reference`].

@@ -1,12 +1,15 @@
 //! The behaviour every backend must show, native or loaded, chosen by the capabilities it declares.
 //!
-//! ```ignore
-//! retainit_plugin_api::conformance::Suite::new(BackendExport::<Mine>::TABLE, |check| {
-//!     format!(r#"{{"path": "{directory}/{check}"}}"#)
-//! })
-//! .bounded(|check| format!(r#"{{"path": "{directory}/{check}", "max_bytes": 65536}}"#))
-//! .run()
-//! .assert();
+//! ```no_run
+//! use retainit_plugin_api::{conformance::Suite, sdk::export::BackendExport, sdk::Backend};
+//!
+//! /// A plugin's `tests/conformance.rs` does this with its own backend.
+//! fn conforms<Mine: Backend>(directory: &str) {
+//!     Suite::new(BackendExport::<Mine>::TABLE, |check| format!(r#"{{"path": "{directory}/{check}"}}"#))
+//!         .bounded(|check| format!(r#"{{"path": "{directory}/{check}", "max_bytes": 65536}}"#))
+//!         .run()
+//!         .assert();
+//! }
 //! ```
 //!
 //! The suite makes raw calls through a flat table, with a host of its own: a fake clock, values whose
@@ -65,7 +68,13 @@ impl<'a> Suite<'a> {
     /// name; a persistent or shared backend must get an empty store of its own for each name (names
     /// are of letters, digits, `_` and `-`), and the same one for the same name.
     pub fn new(table: BackendTable, options: impl Fn(&str) -> String + 'a) -> Self {
-        Suite { table, options: Box::new(options), bounded: None, only: None, patience: Duration::from_secs(20) }
+        Suite {
+            table,
+            options: Box::new(options),
+            bounded: None,
+            only: None,
+            patience: Duration::from_secs(20),
+        }
     }
 
     /// Options under which at most 64 KiB of values are kept; needed where `EVICTS` is declared.
@@ -91,15 +100,20 @@ impl<'a> Suite<'a> {
     pub fn run(&self) -> Report {
         let capabilities = self.table.prelude.capabilities;
         let mut report = Report::default();
-        let modes: &[Mode] =
-            if capabilities & capability::ASYNC != 0 { &[Mode::Ready, Mode::Pending] } else { &[Mode::Ready] };
+        let modes: &[Mode] = if capabilities & capability::ASYNC != 0 {
+            &[Mode::Ready, Mode::Pending]
+        } else {
+            &[Mode::Ready]
+        };
         for mode in modes {
             for check in checks::all() {
                 let name = match mode {
                     Mode::Ready => check.name.to_owned(),
                     Mode::Pending => format!("{}-async", check.name),
                 };
-                if !check.applies(capabilities, *mode) || self.only.as_ref().is_some_and(|text| !name.contains(text)) {
+                if !check.applies(capabilities, *mode)
+                    || self.only.as_ref().is_some_and(|text| !name.contains(text))
+                {
                     continue;
                 }
                 let failure = self.run_one(&check, *mode, &name).err();

@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::host::{Completion, TestHost};
 use super::{ensure, Outcome};
@@ -30,7 +31,14 @@ pub(crate) struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` failed: {} ({}): {}", self.operation, status::name(self.status), self.status, self.message)
+        write!(
+            f,
+            "`{}` failed: {} ({}): {}",
+            self.operation,
+            status::name(self.status),
+            self.status,
+            self.message
+        )
     }
 }
 
@@ -72,6 +80,8 @@ pub(crate) struct Session {
     instance: *mut c_void,
     pub(crate) host: &'static TestHost,
     pub(crate) mode: Mode,
+    /// Whether calls say nothing of the time.
+    timeless: AtomicBool,
 }
 
 // SAFETY: every function but `close`, which takes the session, may be called from many threads.
@@ -83,9 +93,14 @@ unsafe impl Sync for Session {}
 struct Done(i32, Option<Completion>);
 
 impl Session {
-    pub(crate) fn open(table: BackendTable, host: &'static TestHost, options: &str, mode: Mode) -> Result<Session> {
+    pub(crate) fn open(
+        table: BackendTable,
+        host: &'static TestHost,
+        options: &str,
+        mode: Mode,
+    ) -> Result<Session> {
         let mut instance = std::ptr::null_mut();
-        let mut session = Session { table, instance, host, mode };
+        let mut session = Session { table, instance, host, mode, timeless: AtomicBool::new(false) };
         let open = table.open.expect("`open` is required");
         // SAFETY: all arguments are valid for the call, and the host for ever.
         let answer = session.immediate("open", NEVER, |call| unsafe {
@@ -127,7 +142,12 @@ impl Session {
     }
 
     /// A call that must be answered on return, with the error's message.
-    fn immediate(&self, operation: &'static str, deadline: i64, body: impl FnOnce(*const Call) -> i32) -> Result<i32> {
+    fn immediate(
+        &self,
+        operation: &'static str,
+        deadline: i64,
+        body: impl FnOnce(*const Call) -> i32,
+    ) -> Result<i32> {
         let (status, message) = self.raw(0, deadline, body);
         if status == status::PENDING {
             return Err(self.broken(operation, "answered PENDING to a call without an operation id"));
@@ -136,9 +156,15 @@ impl Session {
     }
 
     /// One raw call with its error slot.
-    pub(crate) fn raw(&self, op: u64, deadline: i64, body: impl FnOnce(*const Call) -> i32) -> (i32, Option<Value>) {
+    pub(crate) fn raw(
+        &self,
+        op: u64,
+        deadline: i64,
+        body: impl FnOnce(*const Call) -> i32,
+    ) -> (i32, Option<Value>) {
         let mut error = RawValue::NONE;
-        let call = Call { op, now: self.host.now(), deadline, error: &mut error };
+        let now = if self.timeless.load(Ordering::Relaxed) { 0 } else { self.host.now() };
+        let call = Call { op, now, deadline, error: &mut error };
         let status = body(&call);
         // SAFETY: whatever the plugin left there is ours.
         let message = (error.kind != crate::abi::value::NONE).then(|| unsafe { Value::from_raw(error) });
@@ -149,7 +175,9 @@ impl Session {
         if status >= 0 {
             return match message {
                 Some(_) => Err(self.broken(operation, "left an error message although it did not fail")),
-                None if status > status::CONFLICT => Err(self.broken(operation, &format!("answered status {status}"))),
+                None if status > status::CONFLICT => {
+                    Err(self.broken(operation, &format!("answered status {status}")))
+                }
                 None => Ok(status),
             };
         }
@@ -166,7 +194,12 @@ impl Session {
         self.call_until(operation, NEVER, body)
     }
 
-    fn call_until(&self, operation: &'static str, deadline: i64, body: impl FnOnce(*const Call) -> i32) -> Result<Done> {
+    fn call_until(
+        &self,
+        operation: &'static str,
+        deadline: i64,
+        body: impl FnOnce(*const Call) -> i32,
+    ) -> Result<Done> {
         if self.mode == Mode::Ready {
             return Ok(Done(self.immediate(operation, deadline, body)?, None));
         }
@@ -192,6 +225,11 @@ impl Session {
             self.checked(operation, completion.status, message)?;
         }
         Ok(Done(completion.status, Some(completion)))
+    }
+
+    /// Makes calls whose `now` is zero, or ordinary ones again.
+    pub(crate) fn set_timeless(&self, timeless: bool) {
+        self.timeless.store(timeless, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Copied>> {
@@ -220,7 +258,12 @@ impl Session {
         self.found("get", done, item)
     }
 
-    fn found(&self, operation: &'static str, Done(status, completion): Done, item: Item) -> Result<Option<Found>> {
+    fn found(
+        &self,
+        operation: &'static str,
+        Done(status, completion): Done,
+        item: Item,
+    ) -> Result<Option<Found>> {
         match (status, completion) {
             (status::NOT_FOUND, _) => Ok(None),
             (status::OK, None) => {
@@ -230,7 +273,9 @@ impl Session {
             }
             (status::OK, Some(completion)) => match <[_; 1]>::try_from(completion.items) {
                 Ok([(_, value, expires, token)]) => Ok(Some(Found { value, expires, token })),
-                Err(items) => Err(self.broken(operation, &format!("was completed with {} items", items.len()))),
+                Err(items) => {
+                    Err(self.broken(operation, &format!("was completed with {} items", items.len())))
+                }
             },
             (other, _) => Err(self.broken(operation, &format!("answered {}", status::name(other)))),
         }
@@ -241,7 +286,8 @@ impl Session {
         let op = self.host.begin();
         let get = self.table.get.expect("`get` is required");
         // SAFETY: as in `get`.
-        let (status, _) = self.raw(op, NEVER, |call| unsafe { get(self.instance, call, Slice::new(key), item) });
+        let (status, _) =
+            self.raw(op, NEVER, |call| unsafe { get(self.instance, call, Slice::new(key), item) });
         if status == status::PENDING {
             self.host.pending(op);
         }
@@ -276,7 +322,8 @@ impl Session {
     pub(crate) fn delete(&self, key: &[u8]) -> Result<bool> {
         let delete = self.table.delete.expect("`delete` is required");
         // SAFETY: as in `get`.
-        let Done(status, _) = self.call("delete", |call| unsafe { delete(self.instance, call, Slice::new(key)) })?;
+        let Done(status, _) =
+            self.call("delete", |call| unsafe { delete(self.instance, call, Slice::new(key)) })?;
         self.yes("delete", status, status::NOT_FOUND)
     }
 
@@ -284,8 +331,8 @@ impl Session {
         let mut removed = 0;
         let clear = self.table.clear.expect("`clear` is required");
         // SAFETY: as in `get`.
-        let Done(status, completion) =
-            self.call("clear", |call| unsafe { clear(self.instance, call, Slice::new(prefix), &mut removed) })?;
+        let Done(status, completion) = self
+            .call("clear", |call| unsafe { clear(self.instance, call, Slice::new(prefix), &mut removed) })?;
         self.only_ok("clear", status)?;
         Ok(completion.map_or(removed, |completion| completion.number as u64))
     }
@@ -316,7 +363,9 @@ impl Session {
                 .collect(),
         };
         if items.len() != keys.len() {
-            return Err(self.broken("get_many", &format!("gave {} items for {} keys", items.len(), keys.len())));
+            return Err(
+                self.broken("get_many", &format!("gave {} items for {} keys", items.len(), keys.len()))
+            );
         }
         Ok(items
             .into_iter()
@@ -351,7 +400,12 @@ impl Session {
         })
     }
 
-    fn each(&self, operation: &'static str, count: usize, body: impl FnOnce(*const Call, *mut i32) -> i32) -> Result<Vec<i32>> {
+    fn each(
+        &self,
+        operation: &'static str,
+        count: usize,
+        body: impl FnOnce(*const Call, *mut i32) -> i32,
+    ) -> Result<Vec<i32>> {
         let mut statuses = vec![status::PENDING; count];
         let Done(status, completion) = self.call(operation, |call| body(call, statuses.as_mut_ptr()))?;
         self.only_ok(operation, status)?;
@@ -373,16 +427,28 @@ impl Session {
         self.token("add", done, token)
     }
 
-    pub(crate) fn compare_and_set(&self, key: &[u8], value: &[u8], ttl: i64, mut token: Token) -> Result<Option<Token>> {
+    pub(crate) fn compare_and_set(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        ttl: i64,
+        mut token: Token,
+    ) -> Result<Option<Token>> {
         let entry = Entry { key: Slice::new(key), value: self.host.bytes(value), ttl };
         let compare_and_set = self.table.compare_and_set.expect("`compare_and_set` is there");
         // SAFETY: as in `set`.
-        let done =
-            self.call("compare_and_set", |call| unsafe { compare_and_set(self.instance, call, &entry, &mut token) })?;
+        let done = self.call("compare_and_set", |call| unsafe {
+            compare_and_set(self.instance, call, &entry, &mut token)
+        })?;
         self.token("compare_and_set", done, token)
     }
 
-    fn token(&self, operation: &'static str, Done(status, completion): Done, token: Token) -> Result<Option<Token>> {
+    fn token(
+        &self,
+        operation: &'static str,
+        Done(status, completion): Done,
+        token: Token,
+    ) -> Result<Option<Token>> {
         if !self.yes(operation, status, status::CONFLICT)? {
             return Ok(None);
         }
@@ -413,7 +479,8 @@ impl Session {
     pub(crate) fn touch(&self, key: &[u8], ttl: i64) -> Result<bool> {
         let touch = self.table.touch.expect("`touch` is there");
         // SAFETY: as in `get`.
-        let Done(status, _) = self.call("touch", |call| unsafe { touch(self.instance, call, Slice::new(key), ttl) })?;
+        let Done(status, _) =
+            self.call("touch", |call| unsafe { touch(self.instance, call, Slice::new(key), ttl) })?;
         self.yes("touch", status, status::NOT_FOUND)
     }
 
@@ -428,7 +495,13 @@ impl Session {
     }
 
     /// One page: keys and the next cursor.
-    pub(crate) fn scan(&self, prefix: &[u8], pattern: &[u8], cursor: u64, limit: u64) -> Result<(Vec<Vec<u8>>, u64)> {
+    pub(crate) fn scan(
+        &self,
+        prefix: &[u8],
+        pattern: &[u8],
+        cursor: u64,
+        limit: u64,
+    ) -> Result<(Vec<Vec<u8>>, u64)> {
         let mut page = Page { keys: RawValue::NONE, cursor: 0, count: 0 };
         let scan = self.table.scan.expect("`scan` is there");
         // SAFETY: as in `get`.
@@ -453,8 +526,8 @@ impl Session {
         let mut number = 0;
         let count = self.table.count.expect("`count` is there");
         // SAFETY: as in `get`.
-        let Done(status, completion) =
-            self.call("count", |call| unsafe { count(self.instance, call, Slice::new(prefix), &mut number) })?;
+        let Done(status, completion) = self
+            .call("count", |call| unsafe { count(self.instance, call, Slice::new(prefix), &mut number) })?;
         self.only_ok("count", status)?;
         Ok(completion.map_or(number, |completion| completion.number as u64))
     }
@@ -481,23 +554,25 @@ impl Session {
     pub(crate) fn lease_renew(&self, name: &[u8], ttl: i64, lease: &Lease) -> Result<bool> {
         let renew = self.table.lease_renew.expect("`lease_renew` is there");
         // SAFETY: as in `get`.
-        let Done(status, _) =
-            self.call("lease_renew", |call| unsafe { renew(self.instance, call, Slice::new(name), ttl, lease) })?;
+        let Done(status, _) = self.call("lease_renew", |call| unsafe {
+            renew(self.instance, call, Slice::new(name), ttl, lease)
+        })?;
         self.yes("lease_renew", status, status::CONFLICT)
     }
 
     pub(crate) fn lease_release(&self, name: &[u8], lease: &Lease) -> Result<bool> {
         let release = self.table.lease_release.expect("`lease_release` is there");
         // SAFETY: as in `get`.
-        let Done(status, _) =
-            self.call("lease_release", |call| unsafe { release(self.instance, call, Slice::new(name), lease) })?;
+        let Done(status, _) = self
+            .call("lease_release", |call| unsafe { release(self.instance, call, Slice::new(name), lease) })?;
         self.yes("lease_release", status, status::CONFLICT)
     }
 
     pub(crate) fn subscribe(&self, prefix: &[u8]) -> Result<()> {
         let subscribe = self.table.subscribe.expect("`subscribe` is there");
         // SAFETY: as in `get`.
-        let Done(status, _) = self.call("subscribe", |call| unsafe { subscribe(self.instance, call, Slice::new(prefix)) })?;
+        let Done(status, _) =
+            self.call("subscribe", |call| unsafe { subscribe(self.instance, call, Slice::new(prefix)) })?;
         self.only_ok("subscribe", status)
     }
 

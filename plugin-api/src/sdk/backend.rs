@@ -111,7 +111,14 @@ pub trait Backend: Send + Sync + Sized + 'static {
         Err(Error::unsupported("ttl"))
     }
     /// `SCAN`: a page of keys that start with `prefix` and match the glob `pattern` (empty: all).
-    fn scan(&self, _call: &Call<'_>, _prefix: &[u8], _pattern: &[u8], _cursor: u64, _limit: u64) -> Result<ScanPage> {
+    fn scan(
+        &self,
+        _call: &Call<'_>,
+        _prefix: &[u8],
+        _pattern: &[u8],
+        _cursor: u64,
+        _limit: u64,
+    ) -> Result<ScanPage> {
         Err(Error::unsupported("scan"))
     }
     /// `SCAN`: number of entries whose key starts with `prefix`.

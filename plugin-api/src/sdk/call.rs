@@ -124,9 +124,7 @@ impl Host {
             .unzip();
         if !keys.is_empty() {
             // SAFETY: both arrays are valid for the call and of the same length.
-            unsafe {
-                ((*self.0.table).evicted)(self.0.context, keys.as_ptr(), reasons.as_ptr(), keys.len())
-            }
+            unsafe { ((*self.0.table).evicted)(self.0.context, keys.as_ptr(), reasons.as_ptr(), keys.len()) }
         }
     }
 

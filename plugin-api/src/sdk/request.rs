@@ -62,15 +62,20 @@ impl Request {
             Request::SetMany { entries } => {
                 let (keys, values): (Vec<_>, Vec<_>) =
                     entries.into_iter().map(|(key, value, ttl)| (key, (value, ttl))).unzip();
-                let entries = keys.iter().zip(values).map(|(key, (value, ttl))| entry(key, value, ttl)).collect();
-                Reply::Each(backend.set_many(call, entries).into_iter().map(|done| done.map(|()| true)).collect())
+                let entries =
+                    keys.iter().zip(values).map(|(key, (value, ttl))| entry(key, value, ttl)).collect();
+                Reply::Each(
+                    backend.set_many(call, entries).into_iter().map(|done| done.map(|()| true)).collect(),
+                )
             }
             Request::DeleteMany { keys } => Reply::Each(backend.delete_many(call, &slices(&keys))),
             Request::Add { key, value, ttl } => written(backend.add(call, entry(&key, value, ttl))?),
             Request::CompareAndSet { key, value, ttl, token } => {
                 written(backend.compare_and_set(call, entry(&key, value, ttl), token)?)
             }
-            Request::Increment { key, delta, ttl } => Reply::Number(backend.increment(call, &key, delta, ttl)?),
+            Request::Increment { key, delta, ttl } => {
+                Reply::Number(backend.increment(call, &key, delta, ttl)?)
+            }
             Request::Touch { key, ttl } => present(backend.touch(call, &key, ttl)?),
             Request::Ttl { key } => backend.ttl(call, &key)?.map_or(Reply::NotFound, Reply::Number),
             Request::Scan { prefix, pattern, cursor, limit } => {
@@ -174,7 +179,9 @@ impl Completer {
                 },
                 ..raw::Item::EMPTY
             })),
-            Ok(Reply::Token(token)) => items.push(raw::Item { token, status: status::OK, ..raw::Item::EMPTY }),
+            Ok(Reply::Token(token)) => {
+                items.push(raw::Item { token, status: status::OK, ..raw::Item::EMPTY })
+            }
             Ok(Reply::Number(number)) => outcome.number = number,
             Ok(Reply::Lease(lease)) => {
                 items.push(raw::Item { token: lease.holder, status: status::OK, ..raw::Item::EMPTY });

@@ -8,11 +8,13 @@ use std::mem::size_of;
 use std::path::Path;
 
 use retainit_plugin_api::abi;
-use syn::{Attribute, Expr, Fields, GenericArgument, Item, ItemConst, ItemStruct, Lit, Meta, PathArguments, ReturnType, Type, UnOp};
+use syn::{
+    Attribute, Expr, Fields, GenericArgument, Item, ItemConst, ItemStruct, Lit, Meta, PathArguments,
+    ReturnType, Type, UnOp,
+};
 
 /// Files in the order of their dependencies.
-const FILES: [&str; 9] =
-    ["mod", "status", "capability", "value", "call", "host", "backend", "codec", "sink"];
+const FILES: [&str; 9] = ["mod", "status", "capability", "value", "call", "host", "backend", "codec", "sink"];
 
 /// Sizes as Rust sees them, which the header asserts.
 const SIZES: &[(&str, usize)] = &[
@@ -125,7 +127,8 @@ pub fn generate(directory: &Path) -> String {
     let mut out = HEAD.to_owned();
     for name in FILES.iter().chain(&["root"]) {
         let path = directory.join(format!("{name}.rs"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         items(&mut out, &file.items, module_prefix(name));
     }
@@ -149,7 +152,8 @@ fn items(out: &mut String, items: &[Item], prefix: &str) {
                     constants(out, content, module_prefix(&module.ident.to_string()));
                 }
             }
-            Item::Const(_) | Item::Struct(_) | Item::Impl(_) | Item::Use(_) | Item::Type(_) | Item::Fn(_) => {}
+            Item::Const(_) | Item::Struct(_) | Item::Impl(_) | Item::Use(_) | Item::Type(_) | Item::Fn(_) => {
+            }
             other => panic!("unexpected item in the abi: {other:?}"),
         }
     }
@@ -220,7 +224,9 @@ fn value_of(expr: &Expr, ty: &Type) -> Option<String> {
             let right = value_of(&shift.right, &syn::parse_str("i32").expect("a type"))?;
             Some(format!("({left} << {right})"))
         }
-        Expr::Path(path) if path.path.segments.last()?.ident == "MAX" && ty == "i64" => Some("INT64_MAX".to_owned()),
+        Expr::Path(path) if path.path.segments.last()?.ident == "MAX" && ty == "i64" => {
+            Some("INT64_MAX".to_owned())
+        }
         _ => None,
     }
 }
@@ -298,7 +304,8 @@ fn declaration(ty: &Type, name: &str) -> String {
                 .inputs
                 .iter()
                 .map(|argument| {
-                    let name = argument.name.as_ref().map_or(String::new(), |(name, _)| c_name(&name.to_string()));
+                    let name =
+                        argument.name.as_ref().map_or(String::new(), |(name, _)| c_name(&name.to_string()));
                     declaration(&argument.ty, &name).trim_end().to_owned()
                 })
                 .collect();
@@ -311,7 +318,9 @@ fn declaration(ty: &Type, name: &str) -> String {
         Type::Path(path) => {
             let last = path.path.segments.last().expect("a type's name");
             if last.ident == "Option" {
-                let PathArguments::AngleBracketed(arguments) = &last.arguments else { panic!("an option of nothing") };
+                let PathArguments::AngleBracketed(arguments) = &last.arguments else {
+                    panic!("an option of nothing")
+                };
                 let Some(GenericArgument::Type(inner @ Type::BareFn(_))) = arguments.args.first() else {
                     panic!("only functions are optional")
                 };
@@ -327,7 +336,10 @@ fn declaration(ty: &Type, name: &str) -> String {
                 "i32" => "int32_t".to_owned(),
                 "i64" => "int64_t".to_owned(),
                 other => {
-                    assert!(SIZES.iter().any(|(known, _)| *known == other), "unknown type `{other}` in the abi");
+                    assert!(
+                        SIZES.iter().any(|(known, _)| *known == other),
+                        "unknown type `{other}` in the abi"
+                    );
                     type_name(other)
                 }
             };

@@ -65,7 +65,8 @@ unsafe extern "C" fn complete(context: *mut c_void, op: u64, outcome: *const Out
             drop(sdk::Value::from_raw((*outcome.items.add(i)).value));
         }
         let message = sdk::Value::from_raw(outcome.text);
-        let message = message.as_bytes().map_or(String::new(), |bytes| String::from_utf8_lossy(bytes).into_owned());
+        let message =
+            message.as_bytes().map_or(String::new(), |bytes| String::from_utf8_lossy(bytes).into_owned());
         (*context.cast::<Host>()).completions.lock().unwrap().push((op, outcome.status, message));
     }
 }

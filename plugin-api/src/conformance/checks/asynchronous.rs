@@ -32,7 +32,11 @@ fn pending_completes(subject: &Subject) -> Outcome {
         }
         pending += 1;
         let completion = session.host.wait(op).ok_or("`get` answered PENDING and did not complete")?;
-        ensure!(completion.status == status::OK, "`get` was completed with {}", status::name(completion.status));
+        ensure!(
+            completion.status == status::OK,
+            "`get` was completed with {}",
+            status::name(completion.status)
+        );
         let found = completion.items.first().and_then(|(_, value, ..)| value.as_bytes());
         ensure!(found == Some(b"value"), "`get` was completed with {found:?}");
     }

@@ -33,10 +33,15 @@ fn batches(subject: &Subject) -> Outcome {
     ensure!(set == [status::OK; 4], "`set_many` answered {set:?}");
     let keys: [&[u8]; 5] = [b"b", b"absent", b"a", b"\0", b"a"];
     let found = session.get_many(&keys)?;
-    let values: Vec<Option<&[u8]>> =
-        found.iter().map(|each| each.as_ref().ok().and_then(|found| found.as_ref()).map(|found| found.bytes())).collect();
+    let values: Vec<Option<&[u8]>> = found
+        .iter()
+        .map(|each| each.as_ref().ok().and_then(|found| found.as_ref()).map(|found| found.bytes()))
+        .collect();
     let expected: [Option<&[u8]>; 5] = [Some(b""), None, Some(b"4"), Some(b"3"), Some(b"4")];
-    ensure!(values == expected, "`get_many` found {values:?}: expected {expected:?} (the last of two sets wins)");
+    ensure!(
+        values == expected,
+        "`get_many` found {values:?}: expected {expected:?} (the last of two sets wins)"
+    );
     drop(found);
     if ttl != NEVER {
         session.host.advance(2 * SECOND);
@@ -67,12 +72,14 @@ fn large_batches(subject: &Subject) -> Outcome {
         return session.close();
     }
     let keys: Vec<Vec<u8>> = (0..2_000).map(|i| format!("key-{i}").into_bytes()).collect();
-    let entries: Vec<(&[u8], &[u8], i64)> = keys.iter().map(|key| (key.as_slice(), key.as_slice(), NEVER)).collect();
+    let entries: Vec<(&[u8], &[u8], i64)> =
+        keys.iter().map(|key| (key.as_slice(), key.as_slice(), NEVER)).collect();
     let set = session.set_many(&entries)?;
     ensure!(set.iter().all(|each| *each == status::OK), "`set_many` of 2000 failed for some");
     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
     for (key, found) in keys.iter().zip(session.get_many(&keys)?) {
-        let found = found.map_err(|each| format!("`get_many` of 2000 answered {} for one", status::name(each)))?;
+        let found =
+            found.map_err(|each| format!("`get_many` of 2000 answered {} for one", status::name(each)))?;
         let found = found.ok_or("`get_many` of 2000 lost one")?;
         ensure!(found.bytes() == *key, "`get_many` of 2000 mixed its items up");
     }

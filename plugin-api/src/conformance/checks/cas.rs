@@ -62,11 +62,15 @@ fn compare_and_set(subject: &Subject) -> Outcome {
     );
     let found = session.get(b"key")?.ok_or("the entry is lost")?;
     ensure!(found.bytes() == b"1" && found.token == first, "a refused `compare_and_set` changed the entry");
-    let second = session.compare_and_set(b"key", b"2", NEVER, first)?.ok_or("the current token was refused")?;
+    let second =
+        session.compare_and_set(b"key", b"2", NEVER, first)?.ok_or("the current token was refused")?;
     ensure!(second != first, "a changed entry kept its token");
     ensure!(session.compare_and_set(b"key", b"x", NEVER, first)?.is_none(), "an old token was accepted");
     session.set(b"key", b"3", NEVER)?;
-    ensure!(session.compare_and_set(b"key", b"x", NEVER, second)?.is_none(), "`set` left the token as it was");
+    ensure!(
+        session.compare_and_set(b"key", b"x", NEVER, second)?.is_none(),
+        "`set` left the token as it was"
+    );
     let found = session.get(b"key")?.ok_or("the entry is lost")?;
     ensure!(found.bytes() == b"3", "expected `3`, found {:?}", found.bytes());
     ensure!(found.token != NOBODY, "an entry made by `set` has the token that means `no entry`");
@@ -102,10 +106,14 @@ fn add_race(subject: &Subject) -> Outcome {
         let key = format!("key-{round}");
         let winners: usize = std::thread::scope(|scope| {
             let racers: Vec<_> = (0..8)
-                .map(|i| scope.spawn({
-                    let (session, key) = (&session, &key);
-                    move || session.add(key.as_bytes(), &[i], NEVER).map(|token| usize::from(token.is_some()))
-                }))
+                .map(|i| {
+                    scope.spawn({
+                        let (session, key) = (&session, &key);
+                        move || {
+                            session.add(key.as_bytes(), &[i], NEVER).map(|token| usize::from(token.is_some()))
+                        }
+                    })
+                })
                 .collect();
             racers.into_iter().map(|racer| racer.join().expect("no panic")).sum::<Result<usize, _>>()
         })?;
@@ -122,8 +130,10 @@ fn compare_and_set_race(subject: &Subject) -> Outcome {
     let racer = || -> Result<(), String> {
         for _ in 0..ROUNDS {
             loop {
-                let found = session.get(b"key").map_err(|fault| fault.to_string())?.ok_or("the entry is lost")?;
-                let number: u64 = String::from_utf8_lossy(found.bytes()).parse().map_err(|_| "not a number")?;
+                let found =
+                    session.get(b"key").map_err(|fault| fault.to_string())?.ok_or("the entry is lost")?;
+                let number: u64 =
+                    String::from_utf8_lossy(found.bytes()).parse().map_err(|_| "not a number")?;
                 let next = (number + 1).to_string();
                 let done = session.compare_and_set(b"key", next.as_bytes(), NEVER, found.token);
                 if done.map_err(|fault| fault.to_string())?.is_some() {

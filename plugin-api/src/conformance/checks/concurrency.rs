@@ -63,11 +63,14 @@ fn storm(session: &Session, thread: u32, rounds: u32, clear: bool) -> Result<(),
 fn storms(subject: &Subject, rounds: u32, clear: bool) -> Outcome {
     let session = subject.open()?;
     std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..THREADS).map(|thread| scope.spawn({
-                let session = &session;
-                move || storm(session, thread + 1, rounds, clear)
-            })).collect();
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                scope.spawn({
+                    let session = &session;
+                    move || storm(session, thread + 1, rounds, clear)
+                })
+            })
+            .collect();
         threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
     })?;
     session.close()
@@ -84,11 +87,14 @@ fn threads_that_clear(subject: &Subject) -> Outcome {
 fn quiesce_among_calls(subject: &Subject) -> Outcome {
     let session = subject.open()?;
     std::thread::scope(|scope| -> Result<(), String> {
-        let threads: Vec<_> =
-            (0..4).map(|thread| scope.spawn({
-                let session = &session;
-                move || storm(session, thread + 1, 200, false)
-            })).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|thread| {
+                scope.spawn({
+                    let session = &session;
+                    move || storm(session, thread + 1, 200, false)
+                })
+            })
+            .collect();
         for _ in 0..3 {
             session.quiesce().map_err(|fault| fault.to_string())?;
         }

@@ -94,7 +94,11 @@ fn keys_are_bytes(subject: &Subject) -> Outcome {
     }
     for (i, key) in keys.iter().enumerate() {
         let found = session.get(key)?.ok_or_else(|| format!("key {} is lost", key.escape_ascii()))?;
-        ensure!(found.bytes() == format!("value {i}").as_bytes(), "key {} has another key's value", key.escape_ascii());
+        ensure!(
+            found.bytes() == format!("value {i}").as_bytes(),
+            "key {} has another key's value",
+            key.escape_ascii()
+        );
     }
     for (i, key) in keys.iter().enumerate() {
         ensure!(session.delete(key)?, "key {} cannot be deleted", key.escape_ascii());
@@ -131,7 +135,8 @@ fn clear_by_prefix(subject: &Subject) -> Outcome {
         (b"z\xff", [b"z\xff", b"z\xff\xff", b"z\xff\xff\xff"]),
         (b"\xff\xff", [b"\xff\xff", b"\xff\xff\xff", b"\xff\xff\0"]),
     ];
-    let bystanders: [&[u8]; 8] = [b"plain", b"plain;", b"perXcent", b"underXscore1", b"starfish", b"z", b"{", b"\xff"];
+    let bystanders: [&[u8]; 8] =
+        [b"plain", b"plain;", b"perXcent", b"underXscore1", b"starfish", b"z", b"{", b"\xff"];
     let session = subject.open()?;
     for key in groups.iter().flat_map(|(_, keys)| keys).chain(&bystanders) {
         session.set(key, key, NEVER)?;
@@ -175,7 +180,9 @@ fn deadline_in_the_past(subject: &Subject) -> Outcome {
     session.set(b"key", b"value", NEVER)?;
     match session.get_until(b"key", session.host.now() - super::SECOND) {
         Ok(Some(found)) => ensure!(found.bytes() == b"value", "a late call gave other bytes"),
-        Ok(None) => return Err("a late call denies an entry that is there: expected the entry or TIMEOUT".into()),
+        Ok(None) => {
+            return Err("a late call denies an entry that is there: expected the entry or TIMEOUT".into())
+        }
         Err(fault) => ensure!(
             matches!(fault.status, status::TIMEOUT | status::BUSY),
             "a late call failed otherwise than with TIMEOUT or BUSY: {fault}"

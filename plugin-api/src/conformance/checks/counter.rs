@@ -18,7 +18,11 @@ fn increment(subject: &Subject) -> Outcome {
         let value = session.increment(b"key", delta, NEVER)?;
         ensure!(value == expected, "adding {delta} gave {value}: expected {expected}");
         let found = session.get(b"key")?.ok_or("the counter is lost")?;
-        ensure!(found.bytes() == expected.to_string().as_bytes(), "the counter is not a decimal: {:?}", found.bytes());
+        ensure!(
+            found.bytes() == expected.to_string().as_bytes(),
+            "the counter is not a decimal: {:?}",
+            found.bytes()
+        );
     }
     session.set(b"set", b"99", NEVER)?;
     let value = session.increment(b"set", 1, NEVER)?;
@@ -46,7 +50,10 @@ fn increment_expires(subject: &Subject) -> Outcome {
     session.increment(b"key", 1, 10 * SECOND)?;
     session.host.advance(3 * SECOND);
     let value = session.increment(b"key", 1, 10 * SECOND)?;
-    ensure!(value == 1, "a counter of 10 s stood at {value} after 11 s: expected a fresh one (the first ttl holds)");
+    ensure!(
+        value == 1,
+        "a counter of 10 s stood at {value} after 11 s: expected a fresh one (the first ttl holds)"
+    );
     session.close()
 }
 
@@ -54,7 +61,9 @@ fn increment_race(subject: &Subject) -> Outcome {
     let session = subject.open()?;
     std::thread::scope(|scope| {
         let racers: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| (0..100).try_for_each(|_| session.increment(b"key", 1, NEVER).map(|_| ()))))
+            .map(|_| {
+                scope.spawn(|| (0..100).try_for_each(|_| session.increment(b"key", 1, NEVER).map(|_| ())))
+            })
             .collect();
         racers.into_iter().try_for_each(|racer| racer.join().expect("no panic"))
     })?;

@@ -23,7 +23,8 @@ fn prelude(subject: &Subject) -> Outcome {
     let way = capability::INLINE | capability::BLOCKING | capability::ASYNC;
     ensure!(prelude.capabilities & way != 0, "none of INLINE, BLOCKING and ASYNC is declared");
     ensure!(
-        prelude.capabilities & (capability::INLINE | capability::BLOCKING) != capability::INLINE | capability::BLOCKING,
+        prelude.capabilities & (capability::INLINE | capability::BLOCKING)
+            != capability::INLINE | capability::BLOCKING,
         "both INLINE and BLOCKING are declared"
     );
     let known = capability::NAMES.iter().fold(0, |known, (bit, _)| known | bit);
@@ -86,10 +87,12 @@ fn undeclared_operations(subject: &Subject) -> Outcome {
     /// The closure that makes the call, if the function is there.
     macro_rules! try_call {
         ($field:ident, $bit:ident, |$function:ident, $call:ident| $body:expr) => {
-            match table.$field {
-                // SAFETY: the instance is open and all arguments are valid for the call.
-                Some($function) => refused(stringify!($field), capability::$bit, Some(&|$call| unsafe { $body }))?,
-                None => {}
+            if let Some($function) = table.$field {
+                let body = |$call: *const Call| {
+                    // SAFETY: the instance is open and all arguments are valid for the call.
+                    unsafe { $body }
+                };
+                refused(stringify!($field), capability::$bit, Some(&body))?;
             }
         };
     }
@@ -117,7 +120,10 @@ fn refused_options(subject: &Subject, options: &str, about: &str) -> Outcome {
     match subject.with(options).open_with(host) {
         Ok(_) => Err(format!("{about} was accepted").into()),
         Err(fault) => {
-            ensure!(fault.status == status::CONFIGURATION, "{about} failed otherwise than with CONFIGURATION: {fault}");
+            ensure!(
+                fault.status == status::CONFIGURATION,
+                "{about} failed otherwise than with CONFIGURATION: {fault}"
+            );
             ensure!(!fault.message.is_empty(), "{about} was refused without a message");
             host.settle()
         }
@@ -130,7 +136,10 @@ fn unknown_option(subject: &Subject) -> Outcome {
     let options = serde_json::Value::Object(options).to_string();
     refused_options(subject, &options, "an unknown option")?;
     let fault = subject.with(&options).open().err().ok_or("an unknown option was accepted")?;
-    ensure!(fault.message.contains("no_such_option_xyz"), "the message does not name the unknown option: {fault}");
+    ensure!(
+        fault.message.contains("no_such_option_xyz"),
+        "the message does not name the unknown option: {fault}"
+    );
     Ok(())
 }
 

@@ -5,12 +5,13 @@ use crate::abi::call::NEVER;
 use crate::abi::capability::TTL;
 use crate::conformance::{ensure, Outcome};
 
-pub(super) const CHECKS: [Check; 5] = [
+pub(super) const CHECKS: [Check; 6] = [
     Check::new("entries-expire", TTL, entries_expire),
     Check::new("expiry-is-reported", TTL, expiry_is_reported),
     Check::new("overwriting-renews-expiry", TTL, overwriting_renews_expiry),
     Check::new("touch", TTL, touch),
     Check::new("remaining-ttl", TTL, remaining_ttl),
+    Check::new("calls-without-the-time", TTL, calls_without_the_time),
 ];
 
 fn entries_expire(subject: &Subject) -> Outcome {
@@ -96,5 +97,22 @@ fn remaining_ttl(subject: &Subject) -> Outcome {
     ensure!(left == NEVER, "an entry without a ttl has {left} ns left: expected {NEVER}");
     session.host.advance(7 * SECOND);
     ensure!(session.ttl(b"key")?.is_none(), "`ttl` found an expired entry");
+    session.close()
+}
+
+/// A call whose `now` is zero asks for no look at expiry; what it writes expires all the same.
+fn calls_without_the_time(subject: &Subject) -> Outcome {
+    let session = subject.open()?;
+    session.set_timeless(true);
+    session.set(b"ever", b"value", NEVER)?;
+    session.set(b"key", b"value", 10 * SECOND)?;
+    for key in [b"ever".as_slice(), b"key"] {
+        ensure!(session.get(key)?.is_some(), "a live entry is not found by a call without the time");
+    }
+    session.set_timeless(false);
+    session.host.advance(9 * SECOND);
+    ensure!(session.get(b"key")?.is_some(), "an entry of 10 s, set without the time, is gone after 9 s");
+    session.host.advance(2 * SECOND);
+    ensure!(session.get(b"key")?.is_none(), "an entry of 10 s, set without the time, is there after 11 s");
     session.close()
 }

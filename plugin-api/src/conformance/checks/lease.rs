@@ -70,7 +70,13 @@ fn lease_race(subject: &Subject) -> Outcome {
         let name = format!("name-{round}");
         let winners: usize = std::thread::scope(|scope| {
             let racers: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| session.lease_acquire(name.as_bytes(), SECOND).map(|lease| usize::from(lease.is_some()))))
+                .map(|_| {
+                    scope.spawn(|| {
+                        session
+                            .lease_acquire(name.as_bytes(), SECOND)
+                            .map(|lease| usize::from(lease.is_some()))
+                    })
+                })
                 .collect();
             racers.into_iter().map(|racer| racer.join().expect("no panic")).sum::<Result<usize, _>>()
         })?;

@@ -111,7 +111,8 @@ fn fork(subject: &Subject) -> Outcome {
         // SAFETY: this is the child, whose only thread this is. It must not return into the caller.
         unsafe {
             child(instance);
-            let kept = !subject.declares(crate::abi::capability::INLINE) || matches!(session.get(b"key"), Ok(Some(_)));
+            let kept = !subject.declares(crate::abi::capability::INLINE)
+                || matches!(session.get(b"key"), Ok(Some(_)));
             let good = kept && works(&session, "in the child").is_ok();
             libc::_exit(if good { 0 } else { 1 });
         }
@@ -133,7 +134,10 @@ fn fork(subject: &Subject) -> Outcome {
         }
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    ensure!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the store does not work in the child: status {status:#x}");
+    ensure!(
+        libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
+        "the store does not work in the child: status {status:#x}"
+    );
     session.host.advance(SECOND);
     ensure!(session.get(b"key")?.is_some(), "the parent lost an entry by the fork");
     works(&session, "in the parent")?;

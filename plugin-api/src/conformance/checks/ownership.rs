@@ -83,7 +83,11 @@ fn objects_keep_their_identity(subject: &Subject) -> Outcome {
     ensure!(found.value.is_object(), "an object came back as something else");
     ensure!(raw.owner == value.owner && raw.table == value.table, "another object came back");
     ensure!(raw.len == 123, "the object's weight came back as {}: expected 123", raw.len);
-    ensure!(handle.references() == 2, "a stored and held object has {} references: expected 2", handle.references());
+    ensure!(
+        handle.references() == 2,
+        "a stored and held object has {} references: expected 2",
+        handle.references()
+    );
     let (replacement, second) = session.host.object(5);
     session.set_value(b"key", replacement, NEVER)?;
     drop(found);
@@ -132,7 +136,11 @@ fn evictions_are_reported(subject: &Subject) -> Outcome {
             session.host.evicted().into_iter().map(|(key, _)| key).collect();
         let Ok(absent) = absent() else { return false };
         missing = absent.len();
-        unreported = absent.into_iter().filter(|key| !reported.contains(*key)).map(|key| key.escape_ascii().to_string()).collect();
+        unreported = absent
+            .into_iter()
+            .filter(|key| !reported.contains(*key))
+            .map(|key| key.escape_ascii().to_string())
+            .collect();
         missing > keys.len() / 2 && unreported.is_empty()
     });
     ensure!(
@@ -143,8 +151,15 @@ fn evictions_are_reported(subject: &Subject) -> Outcome {
         unreported.first().map_or("", String::as_str)
     );
     for (key, reason) in session.host.evicted() {
-        ensure!(keys.contains(&key), "an eviction of {} was reported, which was never set", key.escape_ascii());
-        ensure!(reason == crate::abi::host::evict::CAPACITY, "an eviction has reason {reason}: expected 1 (capacity)");
+        ensure!(
+            keys.contains(&key),
+            "an eviction of {} was reported, which was never set",
+            key.escape_ascii()
+        );
+        ensure!(
+            reason == crate::abi::host::evict::CAPACITY,
+            "an eviction has reason {reason}: expected 1 (capacity)"
+        );
     }
     session.close()
 }

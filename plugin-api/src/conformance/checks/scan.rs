@@ -18,7 +18,12 @@ pub(super) const CHECKS: [Check; 5] = [
 ];
 
 /// All keys of a scan, page by page.
-fn all_keys(session: &Session, prefix: &[u8], pattern: &[u8], limit: u64) -> Result<HashSet<Vec<u8>>, String> {
+fn all_keys(
+    session: &Session,
+    prefix: &[u8],
+    pattern: &[u8],
+    limit: u64,
+) -> Result<HashSet<Vec<u8>>, String> {
     let mut keys = HashSet::new();
     let mut cursor = 0;
     for _ in 0..100_000 {
@@ -102,11 +107,22 @@ fn scan_awkward_keys(subject: &Subject) -> Outcome {
         session.set(key, b"value", NEVER)?;
     }
     let found = all_keys(&session, b"", b"", 3)?;
-    ensure!(found == keys, "a scan found {} of {} awkward keys", found.intersection(&keys).count(), keys.len());
+    ensure!(
+        found == keys,
+        "a scan found {} of {} awkward keys",
+        found.intersection(&keys).count(),
+        keys.len()
+    );
     for prefix in [b"a".as_slice(), b"\0", b"\xff", b"%", b"kkk"] {
         let expected: HashSet<Vec<u8>> = keys.iter().filter(|key| key.starts_with(prefix)).cloned().collect();
         let found = all_keys(&session, prefix, b"", 2)?;
-        ensure!(found == expected, "prefix {} found {} keys: expected {}", prefix.escape_ascii(), found.len(), expected.len());
+        ensure!(
+            found == expected,
+            "prefix {} found {} keys: expected {}",
+            prefix.escape_ascii(),
+            found.len(),
+            expected.len()
+        );
         let count = session.count(prefix)?;
         ensure!(count == expected.len() as u64, "`count` of prefix {} gave {count}", prefix.escape_ascii());
     }

@@ -42,9 +42,16 @@ fn instances_share_tokens(subject: &Subject) -> Outcome {
     let (one, two) = (subject.open()?, subject.open()?);
     let token = one.add(b"key", b"1", NEVER)?.ok_or("`add` of an absent key was refused")?;
     ensure!(two.add(b"key", b"x", NEVER)?.is_none(), "both instances added the same key");
-    let next = two.compare_and_set(b"key", b"2", NEVER, token)?.ok_or("the other instance's token was refused")?;
-    ensure!(one.compare_and_set(b"key", b"x", NEVER, token)?.is_none(), "a token was accepted that the other instance replaced");
-    ensure!(one.compare_and_set(b"key", b"3", NEVER, next)?.is_some(), "the other instance's new token was refused");
+    let next =
+        two.compare_and_set(b"key", b"2", NEVER, token)?.ok_or("the other instance's token was refused")?;
+    ensure!(
+        one.compare_and_set(b"key", b"x", NEVER, token)?.is_none(),
+        "a token was accepted that the other instance replaced"
+    );
+    ensure!(
+        one.compare_and_set(b"key", b"3", NEVER, next)?.is_some(),
+        "the other instance's new token was refused"
+    );
     close_both(one, two)
 }
 
@@ -81,9 +88,13 @@ fn expiry_persists(subject: &Subject) -> Outcome {
     session.close()?;
     for (name, monotonic) in [("an earlier", SECOND), ("a later", MONOTONIC + 1_000_000 * SECOND)] {
         let session = subject.open_with(subject.host(monotonic, UNIX + 50 * SECOND))?;
-        ensure!(session.get(b"short")?.is_none(), "with {name} monotonic clock, an entry of 10 s is there after 50 s");
+        ensure!(
+            session.get(b"short")?.is_none(),
+            "with {name} monotonic clock, an entry of 10 s is there after 50 s"
+        );
         let found = session.get(b"long")?;
-        let found = found.ok_or_else(|| format!("with {name} monotonic clock, an entry of 100 s is gone after 50 s"))?;
+        let found = found
+            .ok_or_else(|| format!("with {name} monotonic clock, an entry of 100 s is gone after 50 s"))?;
         let left = found.expires - session.host.now();
         ensure!((left - 50 * SECOND).abs() < SECOND / 10, "an entry of 100 s has {left} ns left after 50 s");
         ensure!(session.get(b"ever")?.is_some(), "an entry without a ttl is gone");
@@ -97,7 +108,9 @@ fn subscription(subject: &Subject) -> Outcome {
     writer.set(b"watched:1", b"value", NEVER)?;
     listener.subscribe(b"watched:")?;
     let told = |key: &[u8]| {
-        subject.eventually(|| listener.host.invalidated().iter().any(|each| each.as_deref().is_none_or(|each| each == key)))
+        subject.eventually(|| {
+            listener.host.invalidated().iter().any(|each| each.as_deref().is_none_or(|each| each == key))
+        })
     };
     writer.set(b"watched:1", b"changed", NEVER)?;
     ensure!(told(b"watched:1"), "a change by the other instance was not reported");

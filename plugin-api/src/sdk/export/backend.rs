@@ -149,7 +149,12 @@ unsafe fn keys<'a>(first: *const Slice, count: usize) -> Vec<&'a [u8]> {
 ///
 /// # Safety
 /// `out` must be valid for `count` elements.
-unsafe fn write_each<A, R>(out: *mut R, count: usize, answers: Vec<A>, convert: impl Fn(A) -> R) -> Result<i32> {
+unsafe fn write_each<A, R>(
+    out: *mut R,
+    count: usize,
+    answers: Vec<A>,
+    convert: impl Fn(A) -> R,
+) -> Result<i32> {
     if answers.len() != count {
         let message = format!("the plugin gave {} answers to a batch of {count}", answers.len());
         return Err(Error::new(ErrorKind::Fatal, message));
@@ -161,7 +166,12 @@ unsafe fn write_each<A, R>(out: *mut R, count: usize, answers: Vec<A>, convert: 
     Ok(status::OK)
 }
 
-unsafe extern "C" fn open<T: Backend>(host: HostRef, call: *const raw::Call, json: Slice, out: *mut *mut c_void) -> i32 {
+unsafe extern "C" fn open<T: Backend>(
+    host: HostRef,
+    call: *const raw::Call,
+    json: Slice,
+    out: *mut *mut c_void,
+) -> i32 {
     // SAFETY: the arguments are the host's.
     unsafe {
         super::open(host, call, json, out, |json, host| {
@@ -171,7 +181,12 @@ unsafe extern "C" fn open<T: Backend>(host: HostRef, call: *const raw::Call, jso
 }
 
 /// The hot path: no allocation, and of the item only what means something is written.
-unsafe extern "C" fn get<T: Backend>(i: *mut c_void, call: *const raw::Call, key: Slice, out: *mut raw::Item) -> i32 {
+unsafe extern "C" fn get<T: Backend>(
+    i: *mut c_void,
+    call: *const raw::Call,
+    key: Slice,
+    out: *mut raw::Item,
+) -> i32 {
     // SAFETY: the arguments are the host's; on `OK` it reads the fields that are written here.
     unsafe {
         run::<T>(
@@ -193,7 +208,11 @@ unsafe extern "C" fn get<T: Backend>(i: *mut c_void, call: *const raw::Call, key
     }
 }
 
-unsafe extern "C" fn set<T: Backend>(i: *mut c_void, call: *const raw::Call, entry: *const raw::Entry) -> i32 {
+unsafe extern "C" fn set<T: Backend>(
+    i: *mut c_void,
+    call: *const raw::Call,
+    entry: *const raw::Entry,
+) -> i32 {
     // SAFETY: the arguments are the host's; only one of the closures takes the entry.
     unsafe {
         run::<T>(
@@ -220,7 +239,12 @@ unsafe extern "C" fn delete<T: Backend>(i: *mut c_void, call: *const raw::Call, 
     }
 }
 
-unsafe extern "C" fn clear<T: Backend>(i: *mut c_void, call: *const raw::Call, prefix: Slice, removed: *mut u64) -> i32 {
+unsafe extern "C" fn clear<T: Backend>(
+    i: *mut c_void,
+    call: *const raw::Call,
+    prefix: Slice,
+    removed: *mut u64,
+) -> i32 {
     // SAFETY: the arguments are the host's.
     unsafe {
         run::<T>(
@@ -237,9 +261,7 @@ unsafe extern "C" fn clear<T: Backend>(i: *mut c_void, call: *const raw::Call, p
 
 unsafe extern "C" fn quiesce<T: Backend>(i: *mut c_void, call: *const raw::Call) -> i32 {
     // SAFETY: the arguments are the host's; quiescing is always answered on return.
-    unsafe {
-        guard(call, || instance::<T>(i).component.quiesce(&Call::new(&*call)).map(|()| status::OK))
-    }
+    unsafe { guard(call, || instance::<T>(i).component.quiesce(&Call::new(&*call)).map(|()| status::OK)) }
 }
 
 unsafe extern "C" fn get_many<T: Backend>(
@@ -274,7 +296,9 @@ unsafe extern "C" fn set_many<T: Backend>(
             call,
             || {
                 let entries = array(first, count).iter().map(|entry| take(entry));
-                Request::SetMany { entries: entries.map(|entry| (entry.key.to_vec(), entry.value, entry.ttl)).collect() }
+                Request::SetMany {
+                    entries: entries.map(|entry| (entry.key.to_vec(), entry.value, entry.ttl)).collect(),
+                }
             },
             |backend, call| {
                 let entries = array(first, count).iter().map(|entry| take(entry)).collect();
@@ -403,7 +427,12 @@ unsafe extern "C" fn touch<T: Backend>(i: *mut c_void, call: *const raw::Call, k
     }
 }
 
-unsafe extern "C" fn ttl<T: Backend>(i: *mut c_void, call: *const raw::Call, key: Slice, remaining: *mut i64) -> i32 {
+unsafe extern "C" fn ttl<T: Backend>(
+    i: *mut c_void,
+    call: *const raw::Call,
+    key: Slice,
+    remaining: *mut i64,
+) -> i32 {
     // SAFETY: the arguments are the host's.
     unsafe {
         run::<T>(
@@ -449,7 +478,12 @@ unsafe extern "C" fn scan<T: Backend>(
     }
 }
 
-unsafe extern "C" fn count<T: Backend>(i: *mut c_void, call: *const raw::Call, prefix: Slice, number: *mut u64) -> i32 {
+unsafe extern "C" fn count<T: Backend>(
+    i: *mut c_void,
+    call: *const raw::Call,
+    prefix: Slice,
+    number: *mut u64,
+) -> i32 {
     // SAFETY: the arguments are the host's.
     unsafe {
         run::<T>(
@@ -501,7 +535,9 @@ unsafe extern "C" fn lease_renew<T: Backend>(
             i,
             call,
             || Request::LeaseRenew { name: owned(name), ttl, lease: *lease },
-            |backend, call| Ok(ok_or(backend.lease_renew(call, name.as_bytes(), ttl, &*lease)?, status::CONFLICT)),
+            |backend, call| {
+                Ok(ok_or(backend.lease_renew(call, name.as_bytes(), ttl, &*lease)?, status::CONFLICT))
+            },
         )
     }
 }
@@ -518,7 +554,9 @@ unsafe extern "C" fn lease_release<T: Backend>(
             i,
             call,
             || Request::LeaseRelease { name: owned(name), lease: *lease },
-            |backend, call| Ok(ok_or(backend.lease_release(call, name.as_bytes(), &*lease)?, status::CONFLICT)),
+            |backend, call| {
+                Ok(ok_or(backend.lease_release(call, name.as_bytes(), &*lease)?, status::CONFLICT))
+            },
         )
     }
 }
@@ -540,7 +578,11 @@ unsafe extern "C" fn ping<T: Backend>(i: *mut c_void, call: *const raw::Call) ->
     unsafe { run::<T>(i, call, || Request::Ping, |backend, call| backend.ping(call).map(|()| status::OK)) }
 }
 
-unsafe extern "C" fn statistics<T: Backend>(i: *mut c_void, call: *const raw::Call, text: *mut crate::abi::value::Value) -> i32 {
+unsafe extern "C" fn statistics<T: Backend>(
+    i: *mut c_void,
+    call: *const raw::Call,
+    text: *mut crate::abi::value::Value,
+) -> i32 {
     // SAFETY: the arguments are the host's.
     unsafe {
         run::<T>(

@@ -35,17 +35,8 @@ fn leak<T: PrefixTypeTrait + Copy>(tables: &[T]) -> RSlice<'static, T::PrefixRef
 
 /// Makes a library a plugin: its manifest and its door, for the components that it names.
 ///
-/// ```ignore
-/// retainit_plugin_api::export_plugin! {
-///     name: "memory",
-///     backends: [store::MemoryBackend],
-///     serializers: [],
-///     compressors: [],
-///     sinks: [],
-/// }
-/// ```
-///
-/// The plugin's version is that of its crate. Once in a library, at its root.
+/// All four lists are named, empty ones too; the module [`sdk`](crate::sdk) has an example. The plugin's
+/// version is that of its crate. Once in a library, at its root.
 #[macro_export]
 macro_rules! export_plugin {
     (

@@ -90,7 +90,10 @@ const fn build<const N: usize>(name: &str, version: &str, components: &[Componen
     let mut i = 0;
     while i < components.len() {
         let component = components[i];
-        assert!(is_plain(component.name), "a component's name must be of letters, digits, `-`, `_`, `.` and `+`");
+        assert!(
+            is_plain(component.name),
+            "a component's name must be of letters, digits, `-`, `_`, `.` and `+`"
+        );
         if i > 0 {
             text = text.push(b", ");
         }

@@ -1,6 +1,6 @@
 //! From traits to tables: what stands between the host's raw calls and an author's safe methods.
 //!
-//! Every entry of a table runs its method inside [`guard`], so that a panic becomes a status and never
+//! Every entry of a table runs its method inside `guard`, so that a panic becomes a status and never
 //! leaves the plugin; drops of arguments and instances happen inside it as well.
 //!
 //! | file | what it holds |

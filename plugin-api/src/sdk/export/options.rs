@@ -38,10 +38,15 @@ pub(super) fn parse<O: DeserializeOwned>(kind: &str, name: &str, schema: &str, j
             format!("invalid value for option `{option}` of {kind} `{name}`")
         }
         Some(option) => format!("invalid value for option `{option}` of {kind} `{name}`: {error}"),
-        None if known.values().any(|property| is_secret(Some(property))) && !error.starts_with("missing field") => {
+        None if known.values().any(|property| is_secret(Some(property)))
+            && !error.starts_with("missing field") =>
+        {
             format!("invalid options for {kind} `{name}`")
         }
-        None => format!("invalid options for {kind} `{name}`: {}", error.replace("missing field", "missing option")),
+        None => format!(
+            "invalid options for {kind} `{name}`: {}",
+            error.replace("missing field", "missing option")
+        ),
     }))
 }
 
@@ -158,7 +163,10 @@ mod tests {
             "invalid value for option `password` of backend `toy`"
         );
         assert_eq!(message("{}"), "invalid options for backend `toy`: missing option `path`");
-        assert_eq!(message("[]"), "the options of backend `toy` are not an object: expected `{...}`, found an array");
+        assert_eq!(
+            message("[]"),
+            "the options of backend `toy` are not an object: expected `{...}`, found an array"
+        );
         assert!(message("{").starts_with("the options of backend `toy` are not valid json: EOF"));
     }
 }

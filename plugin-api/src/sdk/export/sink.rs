@@ -27,7 +27,12 @@ impl<T: Sink> SinkExport<T> {
     };
 }
 
-unsafe extern "C" fn open<T: Sink>(host: HostRef, call: *const raw::Call, json: Slice, out: *mut *mut c_void) -> i32 {
+unsafe extern "C" fn open<T: Sink>(
+    host: HostRef,
+    call: *const raw::Call,
+    json: Slice,
+    out: *mut *mut c_void,
+) -> i32 {
     // SAFETY: the arguments are the host's.
     unsafe {
         super::open(host, call, json, out, |json, host| {
@@ -36,7 +41,12 @@ unsafe extern "C" fn open<T: Sink>(host: HostRef, call: *const raw::Call, json: 
     }
 }
 
-unsafe extern "C" fn emit<T: Sink>(i: *mut c_void, call: *const raw::Call, events: *const RawEvent, count: usize) -> i32 {
+unsafe extern "C" fn emit<T: Sink>(
+    i: *mut c_void,
+    call: *const raw::Call,
+    events: *const RawEvent,
+    count: usize,
+) -> i32 {
     // SAFETY: the arguments are the host's; events and texts are borrowed for the call.
     unsafe {
         guard(call, || {
