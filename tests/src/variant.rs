@@ -92,9 +92,17 @@ fn manifest(directory: &Path, name: &str, sections: &str, dependencies: &str) {
     write(&directory.join("Cargo.toml"), &text);
 }
 
-/// Copies a directory with changes; what is there already as it should be keeps its time, so that it
-/// is not compiled again.
+/// Makes `to` a copy of a directory with changes; what is there already as it should be keeps its time,
+/// so that it is not compiled again.
 fn copy(from: &Path, to: &Path, change: &dyn Fn(&Path, String) -> String) {
+    for entry in std::fs::read_dir(to).into_iter().flatten() {
+        let path = entry.expect("an entry of the copy").path();
+        if !from.join(path.file_name().expect("its name")).exists() {
+            let removed =
+                if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.expect("what is gone from the original goes from the copy");
+        }
+    }
     for entry in std::fs::read_dir(from).expect("a directory to copy") {
         let entry = entry.expect("an entry of it");
         let (source, goal) = (entry.path(), to.join(entry.file_name()));
