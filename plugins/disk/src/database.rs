@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use retainit_plugin_api::sdk::{Call, ErrorKind, Evicted, Host, Level, Result};
@@ -60,6 +60,8 @@ pub struct Database {
     identity: Mutex<Option<Identity>>,
     look_at: AtomicI64,
     checkpoint_at: AtomicUsize,
+    /// Whether this process committed anything since its last checkpoint.
+    logged: AtomicBool,
 }
 
 /// What happened without being asked for.
@@ -100,6 +102,7 @@ impl Database {
             identity: Mutex::new(None),
             look_at: AtomicI64::new(0),
             checkpoint_at: AtomicUsize::new(LOG_PAGES),
+            logged: AtomicBool::new(false),
             options,
             host,
         }
@@ -204,7 +207,16 @@ impl Database {
         self.host.evicted([(key, Evicted::Corrupt)]);
     }
 
+    /// [`Database::checkpoint`], unless there is nothing new.
+    pub fn checkpoint_new(&self, connection: &Connection) -> Outcome<()> {
+        if self.logged.swap(false, Ordering::Relaxed) {
+            self.checkpoint(connection)?;
+        }
+        Ok(())
+    }
+
     fn consider_checkpoint(&self, connection: &Connection, pages: usize) {
+        self.logged.store(true, Ordering::Relaxed);
         let at = self.checkpoint_at.load(Ordering::Relaxed);
         if pages + LOG_PAGES < at {
             // The log has started anew.

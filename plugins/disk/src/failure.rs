@@ -48,7 +48,7 @@ pub fn io_error(what: &str, error: &io::Error) -> Error {
         Some(libc::EACCES | libc::EPERM) => {
             (ErrorKind::Configuration, "; hint: give this user the right to write there, or choose another `base_path`")
         }
-        Some(libc::ENOTDIR | libc::ELOOP | libc::ENAMETOOLONG) => {
+        Some(libc::ENOTDIR | libc::EEXIST | libc::ELOOP | libc::ENAMETOOLONG) => {
             (ErrorKind::Configuration, "; hint: choose another `base_path`")
         }
         _ => (ErrorKind::Retryable, ""),

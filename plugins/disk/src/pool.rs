@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use crate::connection::Connection;
 use crate::failure::Outcome;
@@ -20,12 +20,15 @@ const FROZEN: *mut Connection = ptr::without_provenance_mut(2);
 /// The pool.
 #[derive(Debug)]
 pub struct Pool {
+    /// Whether a fork waits for the slots: without it, threads that take them again at once would
+    /// keep it waiting.
+    freezing: AtomicBool,
     slots: [AtomicPtr<Connection>; SLOTS],
 }
 
 impl Default for Pool {
     fn default() -> Self {
-        Pool { slots: [const { AtomicPtr::new(ptr::null_mut()) }; SLOTS] }
+        Pool { freezing: AtomicBool::new(false), slots: [const { AtomicPtr::new(ptr::null_mut()) }; SLOTS] }
     }
 }
 
@@ -49,7 +52,8 @@ impl Pool {
     ) -> Outcome<Loan<'a>> {
         let mut attempt = 0;
         loop {
-            for slot in &self.slots {
+            let open_slots = if self.freezing.load(Ordering::Relaxed) { &[] } else { &self.slots[..] };
+            for slot in open_slots {
                 let Some(connection) = claim_idle(slot) else { continue };
                 if fits(&connection) {
                     return Ok(Loan { slot, connection: Some(connection) });
@@ -58,7 +62,7 @@ impl Pool {
                 drop(connection);
                 slot.store(ptr::null_mut(), Ordering::Release);
             }
-            for slot in &self.slots {
+            for slot in open_slots {
                 if slot.compare_exchange(ptr::null_mut(), BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                     let mut loan = Loan { slot, connection: None };
                     loan.connection = Some(Box::new(open()?));
@@ -75,6 +79,7 @@ impl Pool {
     /// Closes what is idle and keeps all slots from being taken, waiting for those in use; `false` if
     /// some stayed in use.
     pub fn freeze(&self, wait: &Wait) -> bool {
+        self.freezing.store(true, Ordering::Relaxed);
         let mut attempt = 0;
         loop {
             let mut all = true;
@@ -95,6 +100,7 @@ impl Pool {
 
     /// Ends [`Pool::freeze`].
     pub fn thaw(&self) {
+        self.freezing.store(false, Ordering::Relaxed);
         for slot in &self.slots {
             let _ = slot.compare_exchange(FROZEN, ptr::null_mut(), Ordering::Release, Ordering::Relaxed);
         }

@@ -17,8 +17,9 @@ use crate::scan;
 use crate::sweeper::Sweeper;
 use crate::wait::Wait;
 
-/// How long a fork waits for operations in flight; a child forked earlier could not use the cache.
-const FORK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a fork waits for operations in flight, most of all for the disk in a checkpoint; a child
+/// forked earlier could not use the cache.
+const FORK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A cache in a directory.
 #[derive(Debug)]

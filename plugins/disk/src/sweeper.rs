@@ -192,7 +192,7 @@ fn sweep(database: &Database, connection: &Connection, wait: &Wait, progress: &m
     }
     database.mappings.age();
     eviction::enforce(database, connection, wait);
-    database.checkpoint(connection)
+    database.checkpoint_new(connection)
 }
 
 fn expire(database: &Database, connection: &Connection, wait: &Wait, progress: &mut Progress) -> Outcome<()> {
