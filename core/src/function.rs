@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::error::Result;
 use crate::key;
 use crate::tier::Tier;
+use crate::{throttle, verified};
 
 /// What a function is called in keys and messages.
 #[derive(Debug, Clone, Default)]
@@ -127,7 +128,7 @@ impl Function {
     /// Counts and logs a failure of the cache that concerns nobody's call.
     pub fn note(&self, error: &crate::Error) {
         self.counters.errors.fetch_add(1, Ordering::Relaxed);
-        if crate::throttle::allows(&self.identity.name) {
+        if throttle::allows(&self.identity.name) {
             tracing::warn!(
                 function = self.identity.name,
                 operation = error.operation(),
@@ -147,16 +148,22 @@ impl Function {
         }
     }
 
-    /// Around `fork`: the lock of the list of functions.
+    /// Around `fork`: the locks of what all functions share.
     pub fn fork_prepare() {
         std::mem::forget(ALL.lock());
+        verified::fork_prepare();
+        throttle::fork_prepare();
     }
 
     /// # Safety
     /// Must follow [`Function::fork_prepare`] on the same thread.
     pub unsafe fn fork_done() {
         // SAFETY: promised by the caller.
-        drop(unsafe { ALL.make_guard_unchecked() });
+        unsafe {
+            throttle::fork_done();
+            verified::fork_done();
+            drop(ALL.make_guard_unchecked());
+        }
     }
 }
 

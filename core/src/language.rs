@@ -1,5 +1,6 @@
 //! What the engine needs of the language it serves. It runs no code of that language by itself.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use retainit_plugin_api::sdk::Value;
@@ -7,10 +8,31 @@ use retainit_plugin_api::sdk::Value;
 use crate::error::Result;
 use crate::flight::{Flight, Landing};
 
+/// The bytes of one stored object, kept alive by the value they lie in: a memory map, perhaps, that
+/// can be read in place.
+pub struct Payload {
+    value: Value,
+    range: Range<usize>,
+}
+
+impl Payload {
+    /// The part `range` of a value of bytes.
+    pub fn new(value: Value, range: Range<usize>) -> Self {
+        Payload { value, range }
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.value.as_bytes().unwrap_or_default()[self.range.clone()]
+    }
+}
+
 /// Objects of the language, and bytes made of them.
 pub trait Language {
     /// An owned reference to an object.
     type Object;
+    /// What an object was dumped into.
+    type Bytes: AsRef<[u8]>;
 
     /// A handle that a backend with `OBJECTS` can keep.
     fn hold(&self, object: &Self::Object) -> Value;
@@ -20,12 +42,12 @@ pub trait Language {
     ///
     /// # Errors
     /// The object cannot be turned into bytes.
-    fn dump(&self, object: &Self::Object) -> Result<(u16, Vec<u8>)>;
+    fn dump(&self, object: &Self::Object) -> Result<(u16, Self::Bytes)>;
     /// The object of bytes.
     ///
     /// # Errors
     /// The bytes or their codec are not understood.
-    fn load(&self, codec: u16, payload: &[u8]) -> Result<Self::Object>;
+    fn load(&self, codec: u16, payload: Payload) -> Result<Self::Object>;
     /// Runs work that may block while others of the language go on.
     fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R;
 }

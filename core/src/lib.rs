@@ -35,6 +35,7 @@ pub mod sink;
 mod throttle;
 pub mod tier;
 pub mod units;
+mod verified;
 
 pub use error::{Error, ErrorKind, Result};
 pub use function::Function;

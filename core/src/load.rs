@@ -203,7 +203,7 @@ fn prepare<'a, L: Language>(
 ) -> Result<Vec<Write<'a>>> {
     let mut writes = Vec::with_capacity(tiers.len());
     // Dumped once, at the first tier that wants bytes; a failure is noted once.
-    let mut dumped: Option<Option<(u16, Vec<u8>)>> = None;
+    let mut dumped: Option<Option<(u16, L::Bytes)>> = None;
     let spread = random::spread(function.policy().jitter);
     for tier in tiers {
         let Some(key) = tier.key(key) else { continue };
@@ -229,7 +229,7 @@ fn prepare<'a, L: Language>(
             });
         }
         if let Some(Some((codec, payload))) = &dumped {
-            writes.push(Write { tier, value: tier.seal(&key, *codec, payload, ttl), key, ttl });
+            writes.push(Write { tier, value: tier.seal(&key, *codec, payload.as_ref(), ttl), key, ttl });
         }
     }
     Ok(writes)

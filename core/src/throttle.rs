@@ -27,3 +27,17 @@ pub fn allows(subject: &str) -> bool {
     last.insert(subject.to_owned(), now);
     true
 }
+
+/// Around `fork`: takes the lock.
+pub fn fork_prepare() {
+    std::mem::forget(LAST.lock());
+}
+
+/// Around `fork`: gives it back.
+///
+/// # Safety
+/// Must follow [`fork_prepare`] on the same thread.
+pub unsafe fn fork_done() {
+    // SAFETY: promised by the caller.
+    drop(unsafe { LAST.make_guard_unchecked() });
+}

@@ -11,8 +11,8 @@ use crate::entry::{self, Unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::Function;
 use crate::instance::Instance;
-use crate::language::Language;
-use crate::{clock, key};
+use crate::language::{Language, Payload};
+use crate::{clock, key, verified};
 
 /// A backend in a function's list of tiers.
 #[derive(Debug, Clone)]
@@ -124,14 +124,15 @@ impl Tier {
         } else {
             self.instance.read(&key)?
         };
-        let Some(Item { value, expires, .. }) = item else { return Ok(None) };
+        let Some(Item { value, expires, token }) = item else { return Ok(None) };
         let remaining = if expires == NEVER { NEVER } else { expires.saturating_sub(clock::monotonic()) };
         if value.is_object() {
             return Ok(language.take(value).map(|object| Found { object, remaining }));
         }
         let now = clock::unix();
         let bytes = value.as_bytes().unwrap_or_default();
-        let opened = match entry::open(&key, bytes, now) {
+        let verified = verified::contains(bytes.len(), &token);
+        let opened = match entry::open(&key, bytes, now, verified) {
             Ok(opened) => opened,
             Err(Unreadable::Expired) => return Ok(None),
             Err(reason) => {
@@ -140,8 +141,11 @@ impl Tier {
                 return Ok(None);
             }
         };
-        let sealed = if opened.expires == entry::NEVER { NEVER } else { opened.expires - now };
-        match language.load(opened.codec, opened.payload) {
+        verified::add(bytes.len(), &token);
+        let (codec, expires) = (opened.codec, opened.expires);
+        let sealed = if expires == entry::NEVER { NEVER } else { expires - now };
+        let payload = entry::HEADER..bytes.len();
+        match language.load(codec, Payload::new(value, payload)) {
             Ok(object) => Ok(Some(Found { object, remaining: remaining.min(sealed) })),
             Err(error) => {
                 unreadable(error);

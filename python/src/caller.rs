@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use retainit_core::entry::codec;
 use retainit_core::flight::{Flight, Flights, Landing};
-use retainit_core::language::{Caller, Language};
+use retainit_core::language::{Caller, Language, Payload};
 use retainit_core::{Error, ErrorKind};
 use retainit_plugin_api::sdk::Value;
 
 use crate::errors;
 use crate::function::Cold;
 use crate::handle;
+use crate::view;
 
 /// What a load hands to those who joined.
 pub enum Shared {
@@ -80,6 +82,7 @@ impl<'a, 'py> Objects<'a, 'py> {
 
 impl<'py> Language for Objects<'_, 'py> {
     type Object = Bound<'py, PyAny>;
+    type Bytes = PyBackedBytes;
 
     fn hold(&self, object: &Self::Object) -> Value {
         let keep = self.keep.as_ref().map_or(std::ptr::null_mut(), Bound::as_ptr);
@@ -92,25 +95,25 @@ impl<'py> Language for Objects<'_, 'py> {
         unsafe { Bound::from_owned_ptr_or_opt(self.py, handle::take(&value.into_raw())) }
     }
 
-    fn dump(&self, object: &Self::Object) -> Result<(u16, Vec<u8>), Error> {
+    fn dump(&self, object: &Self::Object) -> Result<(u16, PyBackedBytes), Error> {
         static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let dumped = DUMPS
             .import(self.py, "pickle", "dumps")
             .and_then(|dumps| dumps.call1((object, 5)))
-            .and_then(|bytes| Ok(bytes.cast_into::<PyBytes>()?.as_bytes().to_vec()));
+            .and_then(|bytes| Ok(PyBackedBytes::from(bytes.cast_into::<PyBytes>()?)));
         dumped
             .map(|bytes| (codec::PICKLE, bytes))
             .map_err(|error| self.failure("serialize", "the result cannot be stored outside the process", error))
     }
 
-    fn load(&self, codec: u16, payload: &[u8]) -> Result<Self::Object, Error> {
+    fn load(&self, codec: u16, payload: Payload) -> Result<Self::Object, Error> {
         static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         if codec != codec::PICKLE {
             return Err(Error::new(ErrorKind::Corrupt, "deserialize", format!("unknown codec `{codec}`")));
         }
         LOADS
             .import(self.py, "pickle", "loads")
-            .and_then(|loads| loads.call1((PyBytes::new(self.py, payload),)))
+            .and_then(|loads| loads.call1((view::of(self.py, payload)?,)))
             .map_err(|error| self.failure("deserialize", "a stored result cannot be read", error))
     }
 
@@ -210,6 +213,7 @@ pub struct PythonCall<'a, 'py> {
 
 impl<'py> Language for PythonCall<'_, 'py> {
     type Object = Bound<'py, PyAny>;
+    type Bytes = PyBackedBytes;
 
     fn hold(&self, object: &Self::Object) -> Value {
         self.objects.hold(object)
@@ -217,10 +221,10 @@ impl<'py> Language for PythonCall<'_, 'py> {
     fn take(&self, value: Value) -> Option<Self::Object> {
         self.objects.take(value)
     }
-    fn dump(&self, object: &Self::Object) -> Result<(u16, Vec<u8>), Error> {
+    fn dump(&self, object: &Self::Object) -> Result<(u16, PyBackedBytes), Error> {
         self.objects.dump(object)
     }
-    fn load(&self, codec: u16, payload: &[u8]) -> Result<Self::Object, Error> {
+    fn load(&self, codec: u16, payload: Payload) -> Result<Self::Object, Error> {
         self.objects.load(codec, payload)
     }
     fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {

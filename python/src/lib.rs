@@ -9,6 +9,7 @@
 //! | `handle` | Python objects as backends hold them |
 //! | `awaitable` | what a hit of an asynchronous function returns |
 //! | `loads`, `operations`, `backend`, `config` | what the Python layer is built on |
+//! | `view` | stored bytes as Python reads them |
 //! | `state`, `process` | attention bits; fork and exit |
 //!
 //! `unsafe` here is CPython's C API; each use says why it holds.
@@ -28,6 +29,7 @@ mod operations;
 mod process;
 mod signature;
 mod state;
+mod view;
 
 use pyo3::prelude::*;
 
