@@ -191,7 +191,7 @@ pub fn store(
 ) -> Outcome<Option<Token>> {
     let token = database.commit(connection, wait, |connection| write(database, connection, &draft, condition))?;
     if token.is_some() {
-        draft.file.map(Written::keep);
+        draft.file.into_iter().for_each(Written::keep);
     }
     Ok(token)
 }
