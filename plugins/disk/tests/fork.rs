@@ -44,6 +44,7 @@ fn forking() {
     let path = std::path::PathBuf::from(argument("CACHE"));
     let cache = Cache::with(&path, serde_json::json!({"sweep_interval": 0.001}));
     cache.set("large", &[9; 100_000]).unwrap();
+    cache.set("key:0", b"value").unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // Also where an assertion ends this thread: the scope waits for the others.
