@@ -112,7 +112,10 @@ mod tests {
     fn what_is_sealed_opens() {
         let entry = seal(b"key", codec::PICKLE, 5, 100, b"value");
         let opened = open(b"key", &entry, 99, false).unwrap();
-        assert_eq!((opened.codec, opened.created, opened.expires, opened.payload), (1, 5, 100, &b"value"[..]));
+        assert_eq!(
+            (opened.codec, opened.created, opened.expires, opened.payload),
+            (1, 5, 100, &b"value"[..])
+        );
         assert_eq!(open(b"key", &entry, 100, false), Err(Unreadable::Expired));
         assert_eq!(open(b"other", &entry, 0, false), Err(Unreadable::Checksum));
     }

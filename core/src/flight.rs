@@ -358,6 +358,8 @@ impl<T> Drop for Fence<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     fn lead(flights: &Arc<Flights<u32>>, key: &[u8]) -> Lead<u32> {
@@ -453,10 +455,10 @@ mod tests {
         let a = lead(&flights, b"a");
         let b = lead(&flights, b"b");
         let (a, b) = (a.flight().clone(), b.flight().clone());
-        assert!(!flights.may_wait(&[a.clone()], &a), "a load that wants itself");
-        assert!(flights.may_wait(&[a.clone()], &b));
-        assert!(!flights.may_wait(&[b.clone()], &a));
-        flights.waited(&[a.clone()], &b);
+        assert!(!flights.may_wait(from_ref(&a), &a), "a load that wants itself");
+        assert!(flights.may_wait(from_ref(&a), &b));
+        assert!(!flights.may_wait(from_ref(&b), &a));
+        flights.waited(from_ref(&a), &b);
         assert!(flights.may_wait(&[b], &a));
     }
 

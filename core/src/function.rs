@@ -139,12 +139,14 @@ impl Function {
 
     /// Counts evicted keys for the functions they belong to.
     pub fn count_evictions(keys: &[&[u8]]) {
-        let all = ALL.lock();
-        for key in keys {
-            let id = key.first_chunk().map(|id| u32::from_le_bytes(*id));
-            if let Some(function) = id.and_then(|id| all.get(&id)).and_then(Weak::upgrade) {
-                function.counters.evictions.fetch_add(1, Ordering::Relaxed);
-            }
+        // Counted after the lock is gone: one of these references may turn out to be the last.
+        let functions: Vec<Arc<Function>> = {
+            let all = ALL.lock();
+            let ids = keys.iter().filter_map(|key| key.first_chunk().map(|id| u32::from_le_bytes(*id)));
+            ids.filter_map(|id| all.get(&id).and_then(Weak::upgrade)).collect()
+        };
+        for function in functions {
+            function.counters.evictions.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -169,9 +171,6 @@ impl Function {
 
 impl Drop for Function {
     fn drop(&mut self) {
-        // Upgrades under the lock can make this the last reference: never wait for it here.
-        if let Some(mut all) = ALL.try_lock() {
-            all.remove(&self.id);
-        }
+        ALL.lock().remove(&self.id);
     }
 }

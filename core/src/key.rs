@@ -75,7 +75,11 @@ impl KeyBuffer {
     /// An empty buffer.
     #[inline]
     pub const fn new() -> Self {
-        KeyBuffer { inline: [const { std::mem::MaybeUninit::uninit() }; Self::INLINE], len: 0, spilled: Vec::new() }
+        KeyBuffer {
+            inline: [const { std::mem::MaybeUninit::uninit() }; Self::INLINE],
+            len: 0,
+            spilled: Vec::new(),
+        }
     }
 
     /// The bytes so far.
@@ -92,7 +96,11 @@ impl KeyBuffer {
     /// Number of bytes so far.
     #[inline]
     pub fn len(&self) -> usize {
-        if self.spilled.is_empty() { self.len } else { self.spilled.len() }
+        if self.spilled.is_empty() {
+            self.len
+        } else {
+            self.spilled.len()
+        }
     }
 
     /// Whether there are none.
@@ -232,7 +240,8 @@ impl KeyBuffer {
 /// matched.
 pub fn storage_prefix(namespace: &str, function: &str, parameters: &[&str], version: &str) -> Vec<u8> {
     let parameters: Vec<String> = parameters.iter().map(|name| escape(name)).collect();
-    format!("{}:{}({}):{}:", escape(namespace), escape(function), parameters.join(","), escape(version)).into_bytes()
+    format!("{}:{}({}):{}:", escape(namespace), escape(function), parameters.join(","), escape(version))
+        .into_bytes()
 }
 
 /// The storage key of a call: `prefix`, and `encoding` or its digest.

@@ -158,7 +158,7 @@ pub fn delete<L: Language, S: Send + Sync>(
     let results: Vec<Result<bool>> = language.detached(|| {
         let _fence = flights.fence(&scope);
         // The farthest first: who reads in between must not find it there once it is gone here.
-        tiers.iter().rev().filter_map(|tier| Some(tier.instance().delete(&*tier.key(key)?))).collect()
+        tiers.iter().rev().filter_map(|tier| Some(tier.instance().delete(&tier.key(key)?))).collect()
     });
     let mut found = false;
     for result in results {
@@ -174,7 +174,11 @@ pub fn delete<L: Language, S: Send + Sync>(
 ///
 /// # Errors
 /// A failure of the cache, where the function is strict.
-pub fn clear<L: Language, S: Send + Sync>(flights: &Flights<S>, function: &Function, language: &L) -> Result<()> {
+pub fn clear<L: Language, S: Send + Sync>(
+    flights: &Flights<S>,
+    function: &Function,
+    language: &L,
+) -> Result<()> {
     let tiers = function.tiers();
     let scope = Scope::Prefix(function.local_prefix().to_vec());
     let results: Vec<Result<()>> = language.detached(|| {

@@ -45,7 +45,10 @@ pub fn call<C: Caller>(
                 let landing = caller.wait(&flight);
                 flights.waited(&holding, &flight);
                 match landing? {
-                    Landing::Shared(shared) if mode == Mode::Read => return caller.unshare(&shared),
+                    Landing::Shared(shared) if mode == Mode::Read => {
+                        function.counters.hits.fetch_add(1, Ordering::Relaxed);
+                        return caller.unshare(&shared);
+                    }
                     _ => continue,
                 }
             }

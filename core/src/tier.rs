@@ -63,9 +63,19 @@ pub struct Found<O> {
 impl Tier {
     /// A backend that keeps entries of `function` for `ttl` nanoseconds ([`NEVER`]: for ever), under
     /// `namespace` and `version` where others can see them.
-    pub fn new(instance: Arc<Instance>, ttl: i64, function: &Function, namespace: &str, version: &str) -> Self {
+    pub fn new(
+        instance: Arc<Instance>,
+        ttl: i64,
+        function: &Function,
+        namespace: &str,
+        version: &str,
+    ) -> Self {
         let outside = instance.capabilities() & (capability::SHARED | capability::PERSISTENT) != 0;
-        let prefix = if outside { function.storage_prefix(namespace, version) } else { function.local_prefix().to_vec() };
+        let prefix = if outside {
+            function.storage_prefix(namespace, version)
+        } else {
+            function.local_prefix().to_vec()
+        };
         Tier { instance, ttl, prefix }
     }
 
@@ -136,7 +146,8 @@ impl Tier {
             Ok(opened) => opened,
             Err(Unreadable::Expired) => return Ok(None),
             Err(reason) => {
-                let error = Error::new(ErrorKind::Corrupt, "get", format!("an entry could not be read: {reason:?}"));
+                let error =
+                    Error::new(ErrorKind::Corrupt, "get", format!("an entry could not be read: {reason:?}"));
                 unreadable(error.with("backend", self.instance.name()));
                 return Ok(None);
             }

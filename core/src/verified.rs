@@ -29,7 +29,8 @@ fn applies(len: usize, token: &Token) -> bool {
 
 /// Whether this version of an entry of `len` bytes has been checked.
 pub fn contains(len: usize, token: &Token) -> bool {
-    applies(len, token) && VERIFIED.lock().as_ref().is_some_and(|verified| verified.tokens.contains(&token.bytes))
+    applies(len, token)
+        && VERIFIED.lock().as_ref().is_some_and(|verified| verified.tokens.contains(&token.bytes))
 }
 
 /// Remembers that it has been.
@@ -70,7 +71,9 @@ mod tests {
     #[test]
     fn only_large_versions_with_a_token_are_remembered_and_old_ones_go() {
         let token = |number: u128| Token { bytes: number.to_le_bytes() };
-        for (len, token, expected) in [(10, token(1), false), (LARGE, token(0), false), (LARGE, token(1), true)] {
+        for (len, token, expected) in
+            [(10, token(1), false), (LARGE, token(0), false), (LARGE, token(1), true)]
+        {
             add(len, &token);
             assert_eq!(contains(len, &token), expected);
         }

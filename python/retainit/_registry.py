@@ -24,21 +24,23 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from retainit import _native
 from retainit._config import (
-    UNSET,
     BackendConfig,
     BackendSpec,
-    Duration,
     MemoryConfig,
     PluginConfig,
     TieredConfig,
+    check_tiers,
+)
+from retainit._disabled import disabled, is_disabled
+from retainit._options import (
+    UNSET,
+    Duration,
     Unset,
     check_duration,
     check_name,
     check_namespace,
-    check_tiers,
     seconds,
 )
-from retainit._disabled import disabled, is_disabled
 from retainit._short import hint, listed, short_form
 from retainit.errors import ConfigurationError, RetainitError
 
@@ -281,6 +283,17 @@ def reset() -> None:
     shutdown()
     with _registry.lock:
         _registry.forget()
+        _changed()
+
+
+def abandon(names: Sequence[str]) -> None:
+    """Forgets open backends of these names without closing them; who needs one opens it anew."""
+    with _registry.lock:
+        for name in names:
+            _registry.opened.pop(name, None)
+        for key, (_, tier) in list(_registry.owned.items()):
+            if tier.backend.name in names:
+                _registry.owned.pop(key, None)
         _changed()
 
 

@@ -108,7 +108,8 @@ struct PyErrState {
 impl PyErrState {
     #[allow(deprecated)] // the pair that works on every supported version
     unsafe fn fetch() -> Self {
-        let mut state = PyErrState { kind: ptr::null_mut(), value: ptr::null_mut(), traceback: ptr::null_mut() };
+        let mut state =
+            PyErrState { kind: ptr::null_mut(), value: ptr::null_mut(), traceback: ptr::null_mut() };
         // SAFETY: attached.
         unsafe { ffi::PyErr_Fetch(&mut state.kind, &mut state.value, &mut state.traceback) };
         state
@@ -267,7 +268,9 @@ unsafe extern "C" fn throw(object: *mut ffi::PyObject, arguments: *mut ffi::PyOb
     unsafe {
         ffi::Py_DECREF(close(object, ptr::null_mut()));
         let (mut kind, mut value, mut traceback) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-        if ffi::PyArg_UnpackTuple(arguments, c"throw".as_ptr(), 1, 3, &mut kind, &mut value, &mut traceback) == 0 {
+        if ffi::PyArg_UnpackTuple(arguments, c"throw".as_ptr(), 1, 3, &mut kind, &mut value, &mut traceback)
+            == 0
+        {
             return ptr::null_mut();
         }
         if ffi::PyExceptionInstance_Check(kind) != 0 {
@@ -319,12 +322,14 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         method(c"close", close, ffi::METH_NOARGS),
         ffi::PyMethodDef::zeroed(),
     ]));
-    let getter = |name: &'static std::ffi::CStr, get: ffi::getter, closure: *const std::ffi::c_char| ffi::PyGetSetDef {
-        name: name.as_ptr(),
-        get: Some(get),
-        set: None,
-        doc: ptr::null(),
-        closure: closure.cast_mut().cast(),
+    let getter = |name: &'static std::ffi::CStr, get: ffi::getter, closure: *const std::ffi::c_char| {
+        ffi::PyGetSetDef {
+            name: name.as_ptr(),
+            get: Some(get),
+            set: None,
+            doc: ptr::null(),
+            closure: closure.cast_mut().cast(),
+        }
     };
     let getters = Box::leak(Box::new([
         getter(c"__name__", get_name, c"__name__".as_ptr()),
@@ -333,7 +338,13 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         getter(c"cr_frame", get_none, ptr::null()),
         getter(c"cr_code", get_none, ptr::null()),
         getter(c"cr_running", get_running, ptr::null()),
-        ffi::PyGetSetDef { name: ptr::null(), get: None, set: None, doc: ptr::null(), closure: ptr::null_mut() },
+        ffi::PyGetSetDef {
+            name: ptr::null(),
+            get: None,
+            set: None,
+            doc: ptr::null(),
+            closure: ptr::null_mut(),
+        },
     ]));
     let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
     let mut slots = [

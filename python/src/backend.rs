@@ -1,8 +1,8 @@
 //! Open backends, and the registry of plugins they come from.
 
 use std::path::PathBuf;
-use std::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -149,7 +149,12 @@ pub fn open_backend(py: Python<'_>, name: &str, kind: &str, options: &str) -> Py
 /// is there.
 #[pyfunction]
 #[pyo3(signature = (name, path=None, sha256=None))]
-pub fn add_plugin(py: Python<'_>, name: Option<&str>, path: Option<PathBuf>, sha256: Option<&str>) -> PyResult<()> {
+pub fn add_plugin(
+    py: Python<'_>,
+    name: Option<&str>,
+    path: Option<PathBuf>,
+    sha256: Option<&str>,
+) -> PyResult<()> {
     let registry = registry(py)?;
     let added = py.detach(|| match (path, name) {
         (Some(path), _) => registry.add_file(path, sha256),

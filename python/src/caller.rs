@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
-use pyo3::pybacked::PyBackedBytes;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use retainit_core::entry::codec;
@@ -101,9 +101,9 @@ impl<'py> Language for Objects<'_, 'py> {
             .import(self.py, "pickle", "dumps")
             .and_then(|dumps| dumps.call1((object, 5)))
             .and_then(|bytes| Ok(PyBackedBytes::from(bytes.cast_into::<PyBytes>()?)));
-        dumped
-            .map(|bytes| (codec::PICKLE, bytes))
-            .map_err(|error| self.failure("serialize", "the result cannot be stored outside the process", error))
+        dumped.map(|bytes| (codec::PICKLE, bytes)).map_err(|error| {
+            self.failure("serialize", "the result cannot be stored outside the process", error)
+        })
     }
 
     fn load(&self, codec: u16, payload: Payload) -> Result<Self::Object, Error> {
@@ -280,7 +280,9 @@ impl<'py> Caller for PythonCall<'_, 'py> {
 pub fn share(py: Python<'_>, outcome: Result<&Bound<'_, PyAny>, &PyErr>) -> Option<Arc<Shared>> {
     match outcome {
         Ok(value) => Some(Arc::new(Shared::Value(value.clone().unbind()))),
-        Err(error) if error.is_instance_of::<PyException>(py) => Some(Arc::new(Shared::Raised(error.clone_ref(py)))),
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            Some(Arc::new(Shared::Raised(error.clone_ref(py))))
+        }
         Err(_) => None,
     }
 }

@@ -7,7 +7,9 @@ use pyo3::exceptions::PyRecursionError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
+use pyo3::types::{
+    PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
+};
 use retainit_core::key::{tag, KeyBuffer};
 
 use crate::errors::UNKEYABLE;
@@ -141,9 +143,8 @@ impl<'py> Encoder<'_, 'py> {
             return Ok(());
         }
         if depth == 0 {
-            return Err(UNKEYABLE.error(format!(
-                "a value nested more than {DEPTH} deep (or within itself) has no key"
-            )));
+            return Err(UNKEYABLE
+                .error(format!("a value nested more than {DEPTH} deep (or within itself) has no key")));
         }
         if let Ok(text) = object.cast_exact::<PyString>() {
             return self.text(text);
@@ -217,7 +218,11 @@ impl<'py> Encoder<'_, 'py> {
             } else {
                 let reduced = reducer.call1((object,)).map_err(|error| {
                     let endless = error.is_instance_of::<PyRecursionError>(py);
-                    if endless { UNKEYABLE.error("a value that contains itself has no key") } else { error }
+                    if endless {
+                        UNKEYABLE.error("a value that contains itself has no key")
+                    } else {
+                        error
+                    }
                 })?;
                 if !reduced.is_none() {
                     let (name, value): (String, Bound<'py, PyAny>) = reduced.extract()?;

@@ -19,7 +19,11 @@ impl Exception {
     pub fn error(&self, message: impl Into<String>) -> PyErr {
         let message = message.into();
         Python::attach(|py| {
-            match self.class.import(py, "retainit.errors", self.name).and_then(|class| class.call1((message,))) {
+            match self
+                .class
+                .import(py, "retainit.errors", self.name)
+                .and_then(|class| class.call1((message,)))
+            {
                 Ok(exception) => PyErr::from_value(exception),
                 Err(error) => error,
             }
@@ -28,7 +32,9 @@ impl Exception {
 
     /// Whether `error` is of this class.
     pub fn matches(&self, py: Python<'_>, error: &PyErr) -> bool {
-        self.class.import(py, "retainit.errors", self.name).is_ok_and(|class| error.matches(py, class).unwrap_or(false))
+        self.class
+            .import(py, "retainit.errors", self.name)
+            .is_ok_and(|class| error.matches(py, class).unwrap_or(false))
     }
 }
 

@@ -135,7 +135,8 @@ impl Function {
     /// The collector has taken the function apart.
     pub fn cold(&self) -> PyResult<&Cold> {
         // SAFETY: valid until `tp_clear`, which leaves null.
-        unsafe { self.cold.as_ref() }.ok_or_else(|| PyTypeError::new_err("the cached function is being collected"))
+        unsafe { self.cold.as_ref() }
+            .ok_or_else(|| PyTypeError::new_err("the cached function is being collected"))
     }
 
     /// Its parameters.
@@ -260,7 +261,9 @@ unsafe extern "C" fn vectorcall(
                     let now = if this.expires.get() { clock::monotonic() } else { 0 };
                     let call = Call { op: 0, now, deadline: NEVER, error: ptr::null_mut() };
                     let mut item = MaybeUninit::<Item>::uninit();
-                    if get(this.instance.get(), &call, Slice::new(key.as_slice()), item.as_mut_ptr()) == status::OK {
+                    if get(this.instance.get(), &call, Slice::new(key.as_slice()), item.as_mut_ptr())
+                        == status::OK
+                    {
                         let value = handle::take(&(*item.as_ptr()).value);
                         if !value.is_null() {
                             this.hits.set(this.hits.get() + 1);
@@ -277,11 +280,16 @@ unsafe extern "C" fn vectorcall(
     }
 }
 
-unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, argument: *mut c_void) -> c_int {
+unsafe extern "C" fn traverse(
+    object: *mut ffi::PyObject,
+    visit: ffi::visitproc,
+    argument: *mut c_void,
+) -> c_int {
     // SAFETY: called by the collector with a live object; nothing here takes a lock or runs code.
     unsafe {
         let this = &*object.cast::<Function>();
-        let mut each = |object: *mut ffi::PyObject| if object.is_null() { 0 } else { visit(object, argument) };
+        let mut each =
+            |object: *mut ffi::PyObject| if object.is_null() { 0 } else { visit(object, argument) };
         let mut result = each(ffi::Py_TYPE(object).cast());
         if result == 0 {
             result = each(this.dict);
@@ -417,7 +425,13 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             doc: ptr::null(),
             closure: ptr::null_mut(),
         },
-        ffi::PyGetSetDef { name: ptr::null(), get: None, set: None, doc: ptr::null(), closure: ptr::null_mut() },
+        ffi::PyGetSetDef {
+            name: ptr::null(),
+            get: None,
+            set: None,
+            doc: ptr::null(),
+            closure: ptr::null_mut(),
+        },
     ]));
     let slot = |slot: c_int, pfunc: *mut c_void| ffi::PyType_Slot { slot, pfunc };
     let mut slots = [

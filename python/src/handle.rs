@@ -10,7 +10,8 @@
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::LazyLock;
 
 use crossbeam_queue::SegQueue;
 use pyo3::ffi;
@@ -91,8 +92,11 @@ impl CellList {
         // SAFETY: attached, so nobody else changes the list; dropping objects runs code that may, and
         // so the walk starts anew after each.
         unsafe {
-            while (*end).next != end {
+            loop {
                 let cell = (*end).next;
+                if cell == end {
+                    return;
+                }
                 unlink(cell);
                 let objects = [
                     std::mem::replace(&mut (*cell).value, ptr::null_mut()),
@@ -134,7 +138,13 @@ pub unsafe fn hold(list: &CellList, object: *mut ffi::PyObject, keep: *mut ffi::
         }
         ffi::Py_XINCREF(keep);
         let end = list.sentinel();
-        let cell = Box::into_raw(Box::new(Cell { value: object, keep, previous: end, next: (*end).next, references: 1 }));
+        let cell = Box::into_raw(Box::new(Cell {
+            value: object,
+            keep,
+            previous: end,
+            next: (*end).next,
+            references: 1,
+        }));
         (*(*end).next).previous = cell;
         (*end).next = cell;
         value(cell.cast(), weight, &CELL)
@@ -250,15 +260,25 @@ unsafe extern "C" fn cell_release(owner: *mut c_void) {
     queue(owner as usize | 1);
 }
 
-static RELEASED: SegQueue<usize> = SegQueue::new();
+/// Handles to be released. Behind a pointer, because a forked child starts with another one.
+static RELEASED: LazyLock<AtomicPtr<SegQueue<usize>>> = LazyLock::new(|| AtomicPtr::new(fresh()));
 static CLOSED: AtomicBool = AtomicBool::new(false);
 /// Threads inside [`queue`], so that closing can wait for them.
 static ENTERED: AtomicUsize = AtomicUsize::new(0);
 
+fn fresh() -> *mut SegQueue<usize> {
+    Box::into_raw(Box::default())
+}
+
+fn released() -> &'static SegQueue<usize> {
+    // SAFETY: queues are never freed.
+    unsafe { &*RELEASED.load(Ordering::Acquire) }
+}
+
 fn queue(handle: usize) {
     ENTERED.fetch_add(1, Ordering::SeqCst);
     if !CLOSED.load(Ordering::SeqCst) {
-        RELEASED.push(handle);
+        released().push(handle);
         if !state::raise(state::RELEASES) {
             // Nobody may call for a long time: the main thread drains at its next step.
             // SAFETY: needs no attached thread, and the interpreter is alive while the queue is open.
@@ -280,7 +300,7 @@ extern "C" fn drain_pending(_: *mut c_void) -> c_int {
 /// The calling thread must be attached and hold no lock of ours.
 pub unsafe fn drain() {
     state::lower(state::RELEASES);
-    while let Some(handle) = RELEASED.pop() {
+    while let Some(handle) = released().pop() {
         // SAFETY: each entry of the queue is one reference to be dropped.
         unsafe {
             if handle & 1 == 0 {
@@ -306,7 +326,10 @@ pub unsafe fn close() {
     unsafe { drain() };
 }
 
-/// In a forked child: threads that were inside [`queue`] are not here.
+/// In a forked child: threads that were inside [`queue`] are not here, and one may have left the queue
+/// half changed. What it held leaks in the child, which is little: a fork drains it first.
 pub fn fork_child() {
+    RELEASED.store(fresh(), Ordering::Release);
     ENTERED.store(0, Ordering::SeqCst);
+    state::lower(state::RELEASES);
 }

@@ -102,7 +102,9 @@ impl Interns {
         let table = self.table.bind(py);
         let known = match table.get_item(object) {
             Ok(known) => known,
-            Err(error) if error.is_instance_of::<PyTypeError>(py) && object.hash().is_err() => return Ok(None),
+            Err(error) if error.is_instance_of::<PyTypeError>(py) && object.hash().is_err() => {
+                return Ok(None)
+            }
             Err(error) => return Err(error),
         };
         let token = match known {
@@ -121,7 +123,8 @@ impl Interns {
         let token = token.cast_into::<Token>()?;
         let number = token.get().number;
         token.get().keeps.fetch_add(1, Ordering::Relaxed);
-        let keep = Keep { token: token.unbind(), object: object.clone().unbind(), table: self.table.clone_ref(py) };
+        let keep =
+            Keep { token: token.unbind(), object: object.clone().unbind(), table: self.table.clone_ref(py) };
         Ok(Some((number, Bound::new(py, keep)?.into_any())))
     }
 }

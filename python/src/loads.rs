@@ -1,10 +1,12 @@
 //! The steps of a load, for the driver of asynchronous calls (`retainit._drive`).
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use retainit_core::flight::{Flight as CoreFlight, Landing};
+use retainit_core::function::Function as Engine;
 use retainit_core::load::{Load as CoreLoad, Step};
 
 use crate::caller::{self, Objects, Shared, FLIGHTS};
@@ -28,6 +30,7 @@ pub struct Load {
 /// A load that somebody else leads.
 #[pyclass(module = "retainit._native", frozen)]
 pub struct Flight {
+    engine: Arc<Engine>,
     flight: Arc<CoreFlight<Shared>>,
     /// Flights that were declared to wait for this one.
     holding: Mutex<Vec<Arc<CoreFlight<Shared>>>>,
@@ -40,7 +43,11 @@ impl Load {
         step: impl for<'py> FnOnce(&CoreLoad<Shared>, &Objects<'_, 'py>, Python<'py>) -> R,
     ) -> PyResult<R> {
         let function = self.function.bind(py);
-        let objects = Objects::new(py, function::of(function)?.cold()?, self.keep.as_ref().map(|keep| keep.bind(py).clone()));
+        let objects = Objects::new(
+            py,
+            function::of(function)?.cold()?,
+            self.keep.as_ref().map(|keep| keep.bind(py).clone()),
+        );
         // Taken out meanwhile: reading may release the interpreter, and no lock of ours is held then.
         let load = self.take().ok_or_else(|| PyRuntimeError::new_err("the load has ended"))?;
         let result = step(&load, &objects, py);
@@ -60,7 +67,8 @@ impl Load {
 impl Load {
     /// Reads the tiers: `(value,)` or `None`.
     fn read(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
-        let found = self.with(py, |load, objects, _| load.read(objects).map(|found| found.map(Bound::unbind)))?;
+        let found =
+            self.with(py, |load, objects, _| load.read(objects).map(|found| found.map(Bound::unbind)))?;
         Ok(found.map_err(|error| errors::from_core(&error))?.map(|value| (value,)))
     }
 
@@ -142,7 +150,10 @@ impl Flight {
     /// Raises what the function raised.
     fn landing(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
         match self.flight.landing() {
-            Some(Landing::Shared(shared)) => caller::unshare(py, &shared).map(|value| Some((value.unbind(),))),
+            Some(Landing::Shared(shared)) => {
+                self.engine.counters.hits.fetch_add(1, Ordering::Relaxed);
+                caller::unshare(py, &shared).map(|value| Some((value.unbind(),)))
+            }
             Some(Landing::Abandoned) | None => Ok(None),
         }
     }
@@ -161,7 +172,10 @@ pub fn begin<'py>(function: &Bound<'py, PyAny>, key: &Bound<'py, Key>) -> PyResu
     let engine = &function::of(function)?.cold()?.engine;
     let key = key.get();
     match CoreLoad::begin(&FLIGHTS, engine, key.call.clone()) {
-        Step::Wait(flight) => Ok(Bound::new(py, Flight { flight, holding: Mutex::default() })?.into_any()),
+        Step::Wait(flight) => {
+            Ok(Bound::new(py, Flight { engine: engine.clone(), flight, holding: Mutex::default() })?
+                .into_any())
+        }
         Step::Load(load) => {
             let load = Load {
                 function: function.clone().unbind(),

@@ -117,7 +117,12 @@ fn answer<'py>(
 ///
 /// # Errors
 /// What the function raised.
-pub fn run<'py>(cold: &Cold, call: PythonCall<'_, 'py>, key: &CallKey, mode: Mode) -> PyResult<Bound<'py, PyAny>> {
+pub fn run<'py>(
+    cold: &Cold,
+    call: PythonCall<'_, 'py>,
+    key: &CallKey,
+    mode: Mode,
+) -> PyResult<Bound<'py, PyAny>> {
     let outcome = pipeline::call(&FLIGHTS, &cold.engine, &call, key, mode);
     // SAFETY: attached, no lock held.
     unsafe { handle::drain() };

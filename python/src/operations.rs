@@ -7,9 +7,9 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use retainit_core::abi::call::NEVER;
 use retainit_core::function::{Function as Engine, Identity, Policy};
 use retainit_core::key::{storage_key, tag, KeyBuffer};
+use retainit_core::load;
 use retainit_core::pipeline::Mode;
 use retainit_core::tier::Tier;
-use retainit_core::load;
 
 use crate::backend::Backend;
 use crate::caller::{Objects, PythonCall, FLIGHTS};
@@ -23,22 +23,23 @@ use crate::signature::Signature;
 
 /// Makes a cached function. `options` is what `retainit._function` has checked.
 #[pyfunction]
-pub fn make<'py>(py: Python<'py>, wrapped: Py<PyAny>, options: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+pub fn make<'py>(
+    py: Python<'py>,
+    wrapped: Py<PyAny>,
+    options: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
     let option = |name: &str| -> PyResult<Option<Bound<'py, PyAny>>> {
         Ok(options.get_item(name)?.filter(|value| !value.is_none()))
     };
-    let text = |name: &str| -> PyResult<String> { option(name)?.map_or(Ok(String::new()), |value| value.extract()) };
+    let text =
+        |name: &str| -> PyResult<String> { option(name)?.map_or(Ok(String::new()), |value| value.extract()) };
     let object = |name: &str| -> PyResult<Option<Py<PyAny>>> { Ok(option(name)?.map(Bound::unbind)) };
-    let required = |name: &str| option(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()));
+    let required =
+        |name: &str| option(name)?.ok_or_else(|| pyo3::exceptions::PyKeyError::new_err(name.to_owned()));
     let parameters = required("parameters")?;
-    let names: Vec<String> = parameters
-        .try_iter()?
-        .map(|parameter| parameter?.get_item(0)?.extract())
-        .collect::<PyResult<_>>()?;
-    let identity = Identity {
-        name: text("name")?,
-        parameters: names,
-    };
+    let names: Vec<String> =
+        parameters.try_iter()?.map(|parameter| parameter?.get_item(0)?.extract()).collect::<PyResult<_>>()?;
+    let identity = Identity { name: text("name")?, parameters: names };
     let policy = Policy {
         jitter: option("jitter")?.map_or(Ok(0.0), |value| value.extract())?,
         strict: option("strict")?.map_or(Ok(false), |value| value.extract())?,
@@ -96,7 +97,11 @@ pub fn tiers(function: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String, Strin
         .iter()
         .map(|tier| {
             let instance = tier.instance();
-            (instance.name().to_owned(), instance.component().name().to_owned(), instance.path().display().to_string())
+            (
+                instance.name().to_owned(),
+                instance.component().name().to_owned(),
+                instance.path().display().to_string(),
+            )
         })
         .collect())
 }
@@ -104,7 +109,12 @@ pub fn tiers(function: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String, Strin
 /// A key as people read it: the function's name, and the encoding in hexadecimal digits or, where a
 /// key builder made it, as it is.
 #[pyfunction]
-pub fn printable_key(function: &Bound<'_, PyAny>, key: &Bound<'_, Key>, namespace: &str, version: &str) -> PyResult<String> {
+pub fn printable_key(
+    function: &Bound<'_, PyAny>,
+    key: &Bound<'_, Key>,
+    namespace: &str,
+    version: &str,
+) -> PyResult<String> {
     let engine = &function::of(function)?.cold()?.engine;
     let prefix = engine.storage_prefix(namespace, version);
     let call = &key.get().call;
@@ -167,7 +177,10 @@ fn finish<R>(objects: &Objects<'_, '_>, result: retainit_core::Result<R>) -> PyR
 
 /// The kept value as `(value,)`, or `None`. Fills no tier and runs no function.
 #[pyfunction]
-pub fn peek<'py>(function: &Bound<'py, PyAny>, key: &Bound<'py, Key>) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
+pub fn peek<'py>(
+    function: &Bound<'py, PyAny>,
+    key: &Bound<'py, Key>,
+) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
     let this = function::of(function)?;
     let key = key.get();
     let objects = objects(this, function.py(), Some(key))?;
@@ -187,7 +200,11 @@ pub fn copied<'py>(function: &Bound<'py, PyAny>, value: Bound<'py, PyAny>) -> Py
 
 /// Keeps a value.
 #[pyfunction]
-pub fn put<'py>(function: &Bound<'py, PyAny>, key: &Bound<'py, Key>, value: &Bound<'py, PyAny>) -> PyResult<()> {
+pub fn put<'py>(
+    function: &Bound<'py, PyAny>,
+    key: &Bound<'py, Key>,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<()> {
     let this = function::of(function)?;
     let key = key.get();
     let objects = objects(this, function.py(), Some(key))?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use retainit_core::abi::capability;
 use retainit_core::{fork, Function, Instance};
 
 use crate::backend::open_instances;
@@ -24,17 +25,18 @@ thread_local! {
 
 /// Before a fork: brings every lock into a known state.
 #[pyfunction]
-pub fn before_fork(py: Python<'_>) {
+pub fn before_fork() {
     let instances = open_instances();
-    // Who holds one of these locks needs nothing of this thread but, perhaps, the interpreter.
-    py.detach(|| {
-        for instance in &instances {
-            instance.fork_prepare();
-        }
-        fork::prepare();
-        FLIGHTS.fork_prepare();
-        Function::fork_prepare();
-    });
+    // SAFETY: attached, no lock held.
+    unsafe { handle::drain() };
+    // This thread stays attached: who holds one of these locks gives it back without needing the
+    // interpreter, while who has the interpreter may want one of them.
+    for instance in &instances {
+        instance.fork_prepare();
+    }
+    fork::prepare();
+    FLIGHTS.fork_prepare();
+    Function::fork_prepare();
     PREPARED.set(instances);
 }
 
@@ -52,9 +54,10 @@ pub fn after_fork_in_parent() {
     }
 }
 
-/// After a fork, in the child.
+/// After a fork, in the child: the names of backends that cannot be used here any more, because their
+/// plugin knows nothing of forks.
 #[pyfunction]
-pub fn after_fork_in_child() {
+pub fn after_fork_in_child() -> Vec<String> {
     handle::fork_child();
     // SAFETY: follows `before_fork` on the thread that forked, which is the only one here.
     unsafe {
@@ -62,9 +65,16 @@ pub fn after_fork_in_child() {
         FLIGHTS.fork_done(true);
         fork::done();
     }
+    let mut lost = Vec::new();
     for instance in PREPARED.take() {
         instance.fork_child();
+        if !instance.has(capability::FORK) {
+            lost.push(instance.name().to_owned());
+            // Closing it would touch what belongs to the parent's threads.
+            std::mem::forget(instance);
+        }
     }
+    lost
 }
 
 /// At interpreter exit: plugins stop their threads, and what they release from now on leaks.

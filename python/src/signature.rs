@@ -38,6 +38,9 @@ pub struct Signature {
 /// Most parameters the fast path looks at.
 const SLOTS: usize = 8;
 
+/// Arguments by position, and by name.
+pub type NormalForm<'py> = (Vec<Bound<'py, PyAny>>, Bound<'py, PyDict>);
+
 /// Arguments by parameter.
 struct Bindings<'py> {
     values: Vec<Option<Bound<'py, PyAny>>>,
@@ -53,8 +56,13 @@ impl Signature {
     pub fn new(py: Python<'_>, parameters: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut list = Vec::new();
         for item in parameters.try_iter()? {
-            let (name, kind, has_default, default, excluded): (Bound<'_, PyString>, u8, bool, Bound<'_, PyAny>, bool) =
-                item?.extract()?;
+            let (name, kind, has_default, default, excluded): (
+                Bound<'_, PyString>,
+                u8,
+                bool,
+                Bound<'_, PyAny>,
+                bool,
+            ) = item?.extract()?;
             let mut encoded_default = None;
             if has_default {
                 let mut key = KeyBuffer::new();
@@ -148,7 +156,8 @@ impl Signature {
                     let name = ffi::PyTuple_GET_ITEM(names, index as ffi::Py_ssize_t);
                     // Names at call sites are interned, and mostly in the order of the parameters.
                     let guess = count + index;
-                    let at = if guess < self.parameters.len() && self.parameters[guess].name.as_ptr() == name {
+                    let at = if guess < self.parameters.len() && self.parameters[guess].name.as_ptr() == name
+                    {
                         guess
                     } else {
                         match self.parameters.iter().position(|each| each.name.as_ptr() == name) {
@@ -219,7 +228,7 @@ impl Signature {
         &self,
         arguments: &Bound<'py, PyTuple>,
         keywords: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<Option<(Vec<Bound<'py, PyAny>>, Bound<'py, PyDict>)>> {
+    ) -> PyResult<Option<NormalForm<'py>>> {
         let py = arguments.py();
         let Some(bound) = self.bind(arguments, keywords)? else { return Ok(None) };
         let mut by_position = Vec::new();
@@ -249,7 +258,8 @@ impl Signature {
         keywords: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Option<Bindings<'py>>> {
         let py = arguments.py();
-        let mut bound = Bindings { values: vec![None; self.parameters.len()], rest: Vec::new(), named: Vec::new() };
+        let mut bound =
+            Bindings { values: vec![None; self.parameters.len()], rest: Vec::new(), named: Vec::new() };
         let takes_rest = self.parameters.iter().any(|each| each.kind == VAR_POSITIONAL);
         for (index, value) in arguments.iter().enumerate() {
             if index < self.positional {
@@ -278,7 +288,10 @@ impl Signature {
             }
         }
         for (index, parameter) in self.parameters.iter().enumerate() {
-            if bound.values[index].is_none() && parameter.kind != VAR_POSITIONAL && parameter.kind != VAR_KEYWORD {
+            if bound.values[index].is_none()
+                && parameter.kind != VAR_POSITIONAL
+                && parameter.kind != VAR_KEYWORD
+            {
                 match &parameter.default {
                     Some(default) => bound.values[index] = Some(default.bind(py).clone()),
                     None => return Ok(None),

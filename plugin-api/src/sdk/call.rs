@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::value::Value;
 use crate::abi::call as raw;
 use crate::abi::host::{evict, HostRef};
-use crate::abi::value::Slice;
+use crate::abi::value::{Slice, BYTES};
 
 /// What a call carries. Exists only while the host is calling on this thread.
 #[derive(Clone, Copy)]
@@ -135,10 +135,15 @@ impl Host {
         unsafe { ((*self.0.table).invalidated)(self.0.context, keys.as_ptr(), keys.len()) }
     }
 
-    /// A buffer of the host, filled by `fill`.
+    /// A buffer of the host, filled by `fill`; one of the plugin's own where the host has none to give.
     pub fn allocate(&self, len: usize, fill: impl FnOnce(&mut [u8])) -> Value {
         // SAFETY: the host is valid; the result owns its reference.
         let value = unsafe { Value::from_raw(((*self.0.table).allocate)(self.0.context, len)) };
+        if value.as_raw().kind != BYTES {
+            let mut bytes = vec![0; len];
+            fill(&mut bytes);
+            return Value::from_vec(bytes);
+        }
         // SAFETY: a fresh buffer has `len` writable bytes that nobody else sees yet.
         fill(unsafe { std::slice::from_raw_parts_mut(value.as_raw().ptr.cast_mut(), len) });
         value
