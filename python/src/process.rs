@@ -30,12 +30,13 @@ pub fn before_fork() {
     // SAFETY: attached, no lock held.
     unsafe { handle::drain() };
     // This thread stays attached: who holds one of these locks gives it back without needing the
-    // interpreter, while who has the interpreter may want one of them.
+    // interpreter, while who has the interpreter may want one of them. Flights come first, because a
+    // load holds its flight's gate while it writes into a backend.
+    FLIGHTS.fork_prepare();
     for instance in &instances {
         instance.fork_prepare();
     }
     fork::prepare();
-    FLIGHTS.fork_prepare();
     Function::fork_prepare();
     PREPARED.set(instances);
 }
