@@ -13,15 +13,8 @@ use retainit_plugin_api::abi::value::{Slice, Value};
 use retainit_plugin_api::abi::{status, Prelude};
 use retainit_plugin_api::sdk::export::BackendExport;
 
-static HOST: HostTable = HostTable {
-    prelude: Prelude::of::<HostTable>(0),
-    complete,
-    evicted,
-    invalidated,
-    log,
-    allocate,
-    clock,
-};
+static HOST: HostTable =
+    HostTable { prelude: Prelude::of::<HostTable>(0), complete, evicted, invalidated, log, allocate, clock };
 
 unsafe extern "C" fn complete(_: *mut c_void, _: u64, _: *const Outcome) {}
 unsafe extern "C" fn evicted(_: *mut c_void, _: *const Slice, _: *const u32, _: usize) {}
@@ -48,7 +41,8 @@ impl Table {
         let host = HostRef { table: &HOST, context: std::ptr::null_mut() };
         let mut instance = std::ptr::null_mut();
         // SAFETY: all arguments are valid for the call; the host lives for ever.
-        let opened = unsafe { (table.open.unwrap())(host, &call(), Slice::new(options.as_bytes()), &mut instance) };
+        let opened =
+            unsafe { (table.open.unwrap())(host, &call(), Slice::new(options.as_bytes()), &mut instance) };
         assert_eq!(opened, status::OK);
         Table { table, instance }
     }
@@ -103,16 +97,25 @@ fn time(count: usize, mut work: impl FnMut(usize)) -> f64 {
 }
 
 fn main() {
-    let path = std::env::args().nth(1).map_or_else(|| std::env::temp_dir().join("retainit-timing"), PathBuf::from);
+    let path =
+        std::env::args().nth(1).map_or_else(|| std::env::temp_dir().join("retainit-timing"), PathBuf::from);
     let extra = std::env::args().nth(2).unwrap_or_default();
-    let sizes = std::env::args().nth(3).unwrap_or_else(|| "100,1000,4000,16000,32000,64000,256000,1000000".into());
-    println!("{:>9} {:>12} {:>12} {:>12} {:>12} {:>12}", "bytes", "set new", "set again", "get", "get hot", "raw read");
-    for size in sizes.split(',').map(|size| size.parse::<usize>().expect("sizes in bytes, separated by commas")) {
+    let sizes =
+        std::env::args().nth(3).unwrap_or_else(|| "100,1000,4000,16000,32000,64000,256000,1000000".into());
+    println!(
+        "{:>9} {:>12} {:>12} {:>12} {:>12} {:>12}",
+        "bytes", "set new", "set again", "get", "get hot", "raw read"
+    );
+    for size in
+        sizes.split(',').map(|size| size.parse::<usize>().expect("sizes in bytes, separated by commas"))
+    {
         let _ = std::fs::remove_dir_all(&path);
         let table = Table::open(&format!(r#"{{"base_path": {:?}{extra}}}"#, path.to_str().unwrap()));
         let value = vec![7u8; size];
         let count = (40_000_000 / size).clamp(20, 5000);
-        let key = |at: usize| format!("app:module.function:{:016x}", (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let key = |at: usize| {
+            format!("app:module.function:{:016x}", (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+        };
         let set_new = time(count, |at| table.set(key(at).as_bytes(), &value));
         let set_again = time(count, |at| table.set(key(at % count).as_bytes(), &value));
         let get = time(count, |at| assert_eq!(table.get(key(at * 7919 % count).as_bytes()), size as u64));

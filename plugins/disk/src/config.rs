@@ -78,13 +78,15 @@ impl Options {
         if self.inline_limit > 16 << 20 {
             return wrong("inline_limit", &self.inline_limit, "at most 16777216 bytes");
         }
-        for (option, value) in [("sweep_interval", self.sweep_interval), ("busy_timeout", self.busy_timeout)] {
+        for (option, value) in [("sweep_interval", self.sweep_interval), ("busy_timeout", self.busy_timeout)]
+        {
             if value.is_nan() || value <= 0.0 || Duration::try_from_secs_f64(value).is_err() {
                 return wrong(option, &value, "a number of seconds above zero");
             }
         }
         if self.dir_mode & 0o700 != 0o700 || self.dir_mode & !0o775 != 0 {
-            let expected = "a mode that gives the owner everything and others no right to write, such as 0o700";
+            let expected =
+                "a mode that gives the owner everything and others no right to write, such as 0o700";
             return wrong("dir_mode", &format_args!("{:#o}", self.dir_mode), expected);
         }
         if self.file_mode & 0o600 != 0o600 || self.file_mode & !0o664 != 0 {
@@ -93,7 +95,11 @@ impl Options {
         }
         if let Ok(rest) = self.base_path.strip_prefix("~") {
             let Some(home) = std::env::var_os("HOME") else {
-                return wrong("base_path", &self.base_path.display(), "a path without `~`, as `HOME` is not set");
+                return wrong(
+                    "base_path",
+                    &self.base_path.display(),
+                    "a path without `~`, as `HOME` is not set",
+                );
             };
             self.base_path = PathBuf::from(home).join(rest);
         }
@@ -136,9 +142,17 @@ mod tests {
 
     #[test]
     fn wrong_options_are_named() {
-        let check = |json: &str| serde_json::from_str::<Options>(json).unwrap().check().unwrap_err().message().to_owned();
-        assert_eq!(check(r#"{"max_bytes": 0}"#), "option `max_bytes`: expected a number above zero, or null for no bound, found `0`");
-        assert_eq!(check(r#"{"sweep_interval": 0}"#), "option `sweep_interval`: expected a number of seconds above zero, found `0`");
+        let check = |json: &str| {
+            serde_json::from_str::<Options>(json).unwrap().check().unwrap_err().message().to_owned()
+        };
+        assert_eq!(
+            check(r#"{"max_bytes": 0}"#),
+            "option `max_bytes`: expected a number above zero, or null for no bound, found `0`"
+        );
+        assert_eq!(
+            check(r#"{"sweep_interval": 0}"#),
+            "option `sweep_interval`: expected a number of seconds above zero, found `0`"
+        );
         assert_eq!(
             check(r#"{"dir_mode": 511}"#),
             "option `dir_mode`: expected a mode that gives the owner everything and others no right to write, such as 0o700, found `0o777`"

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
+use retainit_plugin_api::sdk::ErrorKind;
 use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{ffi, OpenFlags};
 
 use crate::config::Durability;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::schema;
+use crate::vfs;
 use crate::wait::{backoff, Wait};
 
 /// Connections of this process that SQLite knows of: a child forked while there are any inherits
@@ -68,11 +70,13 @@ pub struct Opening<'a> {
 impl Connection {
     /// Opens the database and sets the connection up.
     pub fn open(opening: Opening<'_>, wait: &Wait) -> Outcome<Self> {
-        configure();
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        configure()?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         OPEN.fetch_add(1, Ordering::SeqCst);
         let counted = Counted;
-        let mut sql = rusqlite::Connection::open_with_flags(opening.path, flags)?;
+        let mut sql = rusqlite::Connection::open_with_flags_and_vfs(opening.path, flags, vfs::NAME)?;
         let gone = Arc::new(Mutex::new(Gone::default()));
         let patience = Arc::new(AtomicU64::new(0));
         let log_pages = Arc::new(AtomicUsize::new(0));
@@ -83,7 +87,8 @@ impl Connection {
                 if attempt == 0 {
                     started = Instant::now();
                 }
-                let left = Duration::from_nanos(limit.load(Ordering::Relaxed)).saturating_sub(started.elapsed());
+                let left =
+                    Duration::from_nanos(limit.load(Ordering::Relaxed)).saturating_sub(started.elapsed());
                 std::thread::sleep(backoff(attempt as u32).min(left));
                 !left.is_zero()
             }))?;
@@ -108,7 +113,8 @@ impl Connection {
             }))?;
             Ok(())
         })();
-        let connection = Connection { sql, _counted: counted, gone, patience, log_pages, generation: opening.generation };
+        let connection =
+            Connection { sql, _counted: counted, gone, patience, log_pages, generation: opening.generation };
         set_up.map(|()| connection)
     }
 
@@ -169,11 +175,18 @@ impl Connection {
 }
 
 /// Settings of the SQLite library, which must come before its first use.
-fn configure() {
+fn configure() -> Outcome<()> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // Statistics of the allocator take a process-wide lock for each allocation.
         // SAFETY: called once, before the library is initialised; afterwards it would be refused.
         unsafe { ffi::sqlite3_config(ffi::SQLITE_CONFIG_MEMSTATUS, 0) };
     });
+    match vfs::register() {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(Failure::refused(
+            ErrorKind::Fatal,
+            format!("SQLite has no file layer to build on (code {code})"),
+        )),
+    }
 }

@@ -34,7 +34,8 @@ pub fn set_aside_file(directory: &Directory, name: &str, unix_time: i64) {
 fn place(directory: &Directory, unix_time: i64) -> PathBuf {
     // A token's second half counts within the process, its first half tells processes apart.
     let token = token::fresh().bytes;
-    let unique: String = [token[0], token[1], token[2], token[8], token[9]].iter().map(|byte| format!("{byte:02x}")).collect();
+    let unique: String =
+        [token[0], token[1], token[2], token[8], token[9]].iter().map(|byte| format!("{byte:02x}")).collect();
     directory.base().join(format!("{PREFIX}{:010}-{unique}", unix_time / 1_000_000_000))
 }
 

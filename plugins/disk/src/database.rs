@@ -26,8 +26,8 @@ use crate::wait::Wait;
 
 /// How long an instance may work on before it notices that its database was moved or removed.
 const LOOK_EVERY: i64 = 100_000_000;
-/// Pages of the log (32 MiB) after which the sweeper copies it into the database.
-const LOG_PAGES: usize = 8192;
+/// Pages of the log (16 MiB) after which the sweeper copies it into the database.
+const LOG_PAGES: usize = 4096;
 
 /// Everything one instance keeps; a forked child makes its own.
 #[derive(Debug)]
@@ -192,7 +192,8 @@ impl Database {
 
     /// Copies the log into the database, as far as no reader is in the way.
     pub fn checkpoint(&self, connection: &Connection) -> Outcome<()> {
-        let pages: i64 = connection.sql().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
+        let pages: i64 =
+            connection.sql().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
         if pages > 16 * LOG_PAGES as i64 {
             // A log that readers keep from starting anew must not grow for ever: this waits for them.
             connection.sql().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -290,7 +291,8 @@ impl Database {
 
     fn check_database(&self) -> Outcome<()> {
         let path = self.directory.database();
-        let found = fs::symlink_metadata(&path).map_err(|error| Failure::io(&format!("look at `{}`", path.display()), &error))?;
+        let found = fs::symlink_metadata(&path)
+            .map_err(|error| Failure::io(&format!("look at `{}`", path.display()), &error))?;
         if found.is_file() && !self.directory.trusts(&found) {
             return Err(Failure::refused(
                 ErrorKind::Configuration,
@@ -357,21 +359,28 @@ impl Database {
                 Ok(())
             }
             Err(Failure::Refused(error)) => Err(error),
-            Err(Failure::Locked | Failure::Damaged(_)) => Err(wait.over("another process that rebuilds the cache")),
+            Err(Failure::Locked | Failure::Damaged(_)) => {
+                Err(wait.over("another process that rebuilds the cache"))
+            }
         }
     }
 
     fn set_aside(&self) -> Outcome<()> {
-        damage::set_aside_database(&self.directory, self.host.unix_time())
-            .map(drop)
-            .map_err(|error| Failure::io(&format!("set aside `{}`", self.directory.database_dir().display()), &error))
+        damage::set_aside_database(&self.directory, self.host.unix_time()).map(drop).map_err(|error| {
+            Failure::io(&format!("set aside `{}`", self.directory.database_dir().display()), &error)
+        })
     }
 
     fn report_rebuilt(&self, reason: &str) {
         self.counts.damaged.fetch_add(1, Ordering::Relaxed);
         self.mappings.clear();
         let base = self.directory.base().display();
-        self.host.log(Level::Error, &format!("the cache database in `{base}` was damaged ({reason}); it was set aside and a new one made"));
+        self.host.log(
+            Level::Error,
+            &format!(
+                "the cache database in `{base}` was damaged ({reason}); it was set aside and a new one made"
+            ),
+        );
         self.host.invalidated(&[]);
     }
 }

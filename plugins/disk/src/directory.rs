@@ -39,7 +39,11 @@ pub struct Lock(#[allow(dead_code)] File);
 impl Directory {
     /// The directory that the options name.
     pub fn new(options: &Options) -> Self {
-        Directory { base: options.base_path.clone(), dir_mode: options.dir_mode, file_mode: options.file_mode }
+        Directory {
+            base: options.base_path.clone(),
+            dir_mode: options.dir_mode,
+            file_mode: options.file_mode,
+        }
     }
 
     /// The cache directory itself.
@@ -67,11 +71,14 @@ impl Directory {
         if let Some(parent) = self.base.parent() {
             let mut builder = DirBuilder::new();
             builder.recursive(true).mode(self.dir_mode);
-            builder.create(parent).map_err(|error| Failure::io(&format!("create `{}`", parent.display()), &error))?;
+            builder
+                .create(parent)
+                .map_err(|error| Failure::io(&format!("create `{}`", parent.display()), &error))?;
         }
         self.create(&self.base)?;
         let path = self.base.display();
-        let found = fs::metadata(&self.base).map_err(|error| Failure::io(&format!("look at `{path}`"), &error))?;
+        let found =
+            fs::metadata(&self.base).map_err(|error| Failure::io(&format!("look at `{path}`"), &error))?;
         let refuse = |message: String| Err(Failure::refused(ErrorKind::Configuration, message));
         if !found.is_dir() {
             return refuse(format!("`{path}` is not a directory; hint: choose another `base_path`"));
@@ -153,7 +160,9 @@ impl Directory {
             let taken = unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) } == 0;
             if taken {
                 // Whoever removed the directory removed the lock with it: then this one locks nothing.
-                let same = |other: Metadata| file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (other.dev(), other.ino()));
+                let same = |other: Metadata| {
+                    file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == (other.dev(), other.ino()))
+                };
                 if fs::symlink_metadata(&path).is_ok_and(same) {
                     return Ok(Lock(file));
                 }
@@ -174,10 +183,14 @@ impl Directory {
     pub fn synchronise(&self) -> Outcome<()> {
         #[cfg(target_os = "linux")]
         {
-            let base = File::open(&self.base).map_err(|error| Failure::io(&format!("open `{}`", self.base.display()), &error))?;
+            let base = File::open(&self.base)
+                .map_err(|error| Failure::io(&format!("open `{}`", self.base.display()), &error))?;
             // SAFETY: the descriptor is open for as long as `base` lives.
             if unsafe { libc::syncfs(base.as_raw_fd()) } != 0 {
-                return Err(Failure::io(&format!("synchronise `{}`", self.base.display()), &io::Error::last_os_error()));
+                return Err(Failure::io(
+                    &format!("synchronise `{}`", self.base.display()),
+                    &io::Error::last_os_error(),
+                ));
             }
         }
         #[cfg(not(target_os = "linux"))]

@@ -62,7 +62,10 @@ struct Found {
 #[derive(Debug)]
 enum Content {
     Inline(Vec<u8>),
-    File { name: String, size: u64 },
+    File {
+        name: String,
+        size: u64,
+    },
     /// What a row should not say, and why.
     Wrong(&'static str),
 }
@@ -76,7 +79,13 @@ enum Answer {
 }
 
 /// Reads an entry. `now` is the host's monotonic clock.
-pub fn get(database: &Database, connection: &Connection, wait: &Wait, now: i64, key: &[u8]) -> Outcome<Option<Item>> {
+pub fn get(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    now: i64,
+    key: &[u8],
+) -> Outcome<Option<Item>> {
     // Between reading the row and opening its file, a writer may replace both: then the next row counts.
     for _ in 0..8 {
         let Some(found) = find(connection, key)? else { return Ok(None) };
@@ -95,8 +104,15 @@ pub fn get(database: &Database, connection: &Connection, wait: &Wait, now: i64, 
 }
 
 /// Reads many in one transaction, which takes SQLite's locks once.
-pub fn get_many(database: &Database, connection: &Connection, wait: &Wait, now: i64, keys: &[&[u8]]) -> Outcome<Vec<Option<Item>>> {
-    let found: Vec<_> = connection.snapshot(|_| keys.iter().map(|key| find(connection, key)).collect::<Outcome<_>>())?;
+pub fn get_many(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    now: i64,
+    keys: &[&[u8]],
+) -> Outcome<Vec<Option<Item>>> {
+    let found: Vec<_> =
+        connection.snapshot(|_| keys.iter().map(|key| find(connection, key)).collect::<Outcome<_>>())?;
     let items = keys.iter().zip(found).map(|(key, found)| {
         let Some(found) = found else { return Ok(None) };
         match resolve(database, now, found)? {
@@ -131,9 +147,10 @@ fn resolve(database: &Database, now: i64, found: Found) -> Outcome<Answer> {
             Ok(mapping) => item(Value::from_owner(mapping)),
             Err(Unmappable::Missing) => damaged(name, "its file is missing".into()),
             Err(Unmappable::Wrong(reason)) => damaged(name, reason.into()),
-            Err(Unmappable::Failed(error)) => {
-                Err(Failure::io(&format!("map `{}`", files::path(&database.directory, &name).display()), &error))
-            }
+            Err(Unmappable::Failed(error)) => Err(Failure::io(
+                &format!("map `{}`", files::path(&database.directory, &name).display()),
+                &error,
+            )),
         },
         Content::Wrong(reason) => damaged(String::new(), reason.into()),
     }
@@ -150,11 +167,24 @@ fn find(connection: &Connection, key: &[u8]) -> Outcome<Option<Found>> {
         (Ok(Some(_)), Ok(None)) => Content::Wrong("its value has not the length that the row says"),
         _ => Content::Wrong("its row has neither a value nor a file"),
     };
-    Ok(Some(Found { id: row.get(6)?, token: read_token(row, 1)?, expires: row.get(2)?, used: row.get(3)?, content }))
+    Ok(Some(Found {
+        id: row.get(6)?,
+        token: read_token(row, 1)?,
+        expires: row.get(2)?,
+        used: row.get(3)?,
+        content,
+    }))
 }
 
 /// Removes the row if it is still the one with `token`, and sets its file aside.
-fn remove_damaged(database: &Database, connection: &Connection, wait: &Wait, key: &[u8], token: Token, name: &str) -> Outcome<bool> {
+fn remove_damaged(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    key: &[u8],
+    token: Token,
+    name: &str,
+) -> Outcome<bool> {
     database.commit(connection, wait, |connection| {
         let removed = connection
             .sql()
@@ -189,7 +219,8 @@ pub fn store(
     draft: Draft<'_>,
     condition: Condition,
 ) -> Outcome<Option<Token>> {
-    let token = database.commit(connection, wait, |connection| write(database, connection, &draft, condition))?;
+    let token =
+        database.commit(connection, wait, |connection| write(database, connection, &draft, condition))?;
     if token.is_some() {
         draft.file.into_iter().for_each(Written::keep);
     }
@@ -197,7 +228,12 @@ pub fn store(
 }
 
 /// Stores many values in one transaction.
-pub fn store_many(database: &Database, connection: &Connection, wait: &Wait, drafts: Vec<Draft<'_>>) -> Outcome<()> {
+pub fn store_many(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    drafts: Vec<Draft<'_>>,
+) -> Outcome<()> {
     database.commit(connection, wait, |connection| {
         connection.transaction(|_| {
             let mut sum = Added::default();
@@ -213,7 +249,12 @@ pub fn store_many(database: &Database, connection: &Connection, wait: &Wait, dra
     Ok(())
 }
 
-fn write(database: &Database, connection: &Connection, draft: &Draft<'_>, condition: Condition) -> Outcome<(Option<Token>, Added)> {
+fn write(
+    database: &Database,
+    connection: &Connection,
+    draft: &Draft<'_>,
+    condition: Condition,
+) -> Outcome<(Option<Token>, Added)> {
     let sql = connection.sql();
     let now = database.host.unix_time();
     let token = token::fresh();
@@ -258,14 +299,21 @@ fn write(database: &Database, connection: &Connection, draft: &Draft<'_>, condit
 
 /// Removes an entry; whether there was a live one.
 pub fn delete(database: &Database, connection: &Connection, wait: &Wait, key: &[u8]) -> Outcome<bool> {
-    database.commit(connection, wait, |connection| Ok((delete_row(database, connection, key)?, Added::default())))
+    database
+        .commit(connection, wait, |connection| Ok((delete_row(database, connection, key)?, Added::default())))
 }
 
 /// Removes many in one transaction.
-pub fn delete_many(database: &Database, connection: &Connection, wait: &Wait, keys: &[&[u8]]) -> Outcome<Vec<bool>> {
+pub fn delete_many(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    keys: &[&[u8]],
+) -> Outcome<Vec<bool>> {
     database.commit(connection, wait, |connection| {
         connection.transaction(|_| {
-            let removed = keys.iter().map(|key| delete_row(database, connection, key)).collect::<Outcome<_>>()?;
+            let removed =
+                keys.iter().map(|key| delete_row(database, connection, key)).collect::<Outcome<_>>()?;
             Ok((removed, Added::default()))
         })
     })
@@ -281,7 +329,14 @@ fn delete_row(database: &Database, connection: &Connection, key: &[u8]) -> Outco
 }
 
 /// Adds to a decimal integer.
-pub fn increment(database: &Database, connection: &Connection, wait: &Wait, key: &[u8], delta: i64, ttl: i64) -> Outcome<i64> {
+pub fn increment(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    key: &[u8],
+    delta: i64,
+    ttl: i64,
+) -> Outcome<i64> {
     database.commit(connection, wait, |connection| {
         connection.transaction(|_| {
             let now = database.host.unix_time();
@@ -295,9 +350,9 @@ pub fn increment(database: &Database, connection: &Connection, wait: &Wait, key:
                 Some(Answer::Damaged { .. }) => return Err(not_a_number()),
                 Some(Answer::Item(None)) | None => 0,
             };
-            let after = before
-                .checked_add(delta)
-                .ok_or_else(|| Failure::refused(ErrorKind::Invalid, format!("`{before}` plus `{delta}` is beyond 64 bits")))?;
+            let after = before.checked_add(delta).ok_or_else(|| {
+                Failure::refused(ErrorKind::Invalid, format!("`{before}` plus `{delta}` is beyond 64 bits"))
+            })?;
             let text = after.to_string();
             // Short enough for its row, whatever the limit.
             let draft = Draft { key, value: text.as_bytes(), expires, file: None };
@@ -316,7 +371,13 @@ fn not_a_number() -> Failure {
 }
 
 /// Gives a live entry a new time to live.
-pub fn touch(database: &Database, connection: &Connection, wait: &Wait, key: &[u8], ttl: i64) -> Outcome<bool> {
+pub fn touch(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    key: &[u8],
+    ttl: i64,
+) -> Outcome<bool> {
     let now = database.host.unix_time();
     let expires = (ttl != NEVER).then(|| now.saturating_add(ttl));
     database.commit(connection, wait, |connection| {

@@ -44,7 +44,9 @@ pub fn enforce(database: &Database, connection: &Connection, wait: &Wait) {
     })();
     let result: Outcome<()> = result;
     if let Err(failure) = result {
-        database.host.log(Level::Warn, &format!("the cache could not be brought within its bounds yet: {failure:?}"));
+        database
+            .host
+            .log(Level::Warn, &format!("the cache could not be brought within its bounds yet: {failure:?}"));
     }
 }
 
@@ -55,7 +57,8 @@ fn evict(database: &Database, connection: &Connection, wait: &Wait) -> Outcome<(
     let mut candidates = Vec::new();
     let mut bytes = 0;
     {
-        let mut statement = connection.sql().prepare_cached("SELECT id, used, size + length(key), expires FROM entry")?;
+        let mut statement =
+            connection.sql().prepare_cached("SELECT id, used, size + length(key), expires FROM entry")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let expired = row.get::<_, Option<i64>>(3)?.is_some_and(|expires| expires <= now);
@@ -73,7 +76,11 @@ fn evict(database: &Database, connection: &Connection, wait: &Wait) -> Outcome<(
     let excess = |limit: Option<u64>, found: i64| {
         let limit = limit.unwrap_or(u64::MAX).min(i64::MAX as u64) as i64;
         // Room for a tenth at once, so that the pass over the table is shared by that many writes.
-        if found > limit { found - (limit - limit / 10) } else { 0 }
+        if found > limit {
+            found - (limit - limit / 10)
+        } else {
+            0
+        }
     };
     let mut surplus_entries = excess(database.options.max_size, entries);
     let mut surplus_bytes = excess(database.options.max_bytes, bytes);
@@ -91,13 +98,15 @@ fn evict(database: &Database, connection: &Connection, wait: &Wait) -> Outcome<(
         let mut removed: Vec<(Vec<u8>, Evicted)> = Vec::new();
         database.commit(connection, wait, |connection| {
             connection.transaction(|sql| {
-                let mut statement =
-                    sql.prepare_cached("DELETE FROM entry WHERE id = ?1 AND (used = ?2 OR expires <= ?3) RETURNING key, expires")?;
+                let mut statement = sql.prepare_cached(
+                    "DELETE FROM entry WHERE id = ?1 AND (used = ?2 OR expires <= ?3) RETURNING key, expires",
+                )?;
                 for victim in batch {
                     let mut rows = statement.query([victim.id, victim.used, now])?;
                     while let Some(row) = rows.next()? {
                         let expired = row.get::<_, Option<i64>>(1)?.unwrap_or(NEVER) <= now;
-                        removed.push((row.get(0)?, if expired { Evicted::Expired } else { Evicted::Capacity }));
+                        removed
+                            .push((row.get(0)?, if expired { Evicted::Expired } else { Evicted::Capacity }));
                     }
                 }
                 Ok(((), Added::default()))
@@ -114,7 +123,8 @@ pub fn note_uses(database: &Database, connection: &Connection, wait: &Wait) -> O
     for batch in database.recency.take().chunks(BATCH) {
         database.commit(connection, wait, |connection| {
             connection.transaction(|sql| {
-                let mut statement = sql.prepare_cached("UPDATE entry SET used = ?2 WHERE id = ?1 AND used < ?2")?;
+                let mut statement =
+                    sql.prepare_cached("UPDATE entry SET used = ?2 WHERE id = ?1 AND used < ?2")?;
                 for (id, used) in batch {
                     statement.execute([id, used])?;
                 }

@@ -45,9 +45,10 @@ pub fn io_error(what: &str, error: &io::Error) -> Error {
     let (kind, hint) = match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => (ErrorKind::Retryable, "; hint: the disk is full"),
         Some(libc::EROFS) => (ErrorKind::Configuration, "; hint: the file system is mounted read-only"),
-        Some(libc::EACCES | libc::EPERM) => {
-            (ErrorKind::Configuration, "; hint: give this user the right to write there, or choose another `base_path`")
-        }
+        Some(libc::EACCES | libc::EPERM) => (
+            ErrorKind::Configuration,
+            "; hint: give this user the right to write there, or choose another `base_path`",
+        ),
         Some(libc::ENOTDIR | libc::EEXIST | libc::ELOOP | libc::ENAMETOOLONG) => {
             (ErrorKind::Configuration, "; hint: choose another `base_path`")
         }

@@ -54,7 +54,12 @@ impl Drop for Written<'_> {
 
 /// Writes `bytes` to a new file. `unix_time` becomes part of the name, so that the age of a file
 /// needs neither its times nor another clock than the host's.
-pub fn write<'a>(directory: &'a Directory, bytes: &[u8], durability: Durability, unix_time: i64) -> Outcome<Written<'a>> {
+pub fn write<'a>(
+    directory: &'a Directory,
+    bytes: &[u8],
+    durability: Durability,
+    unix_time: i64,
+) -> Outcome<Written<'a>> {
     let unique: String = token::fresh().bytes.iter().rev().map(|byte| format!("{byte:02x}")).collect();
     let name = format!("{:010x}-{unique}", unix_time.max(0) / 1_000_000_000);
     let target = path(directory, &name);
@@ -144,7 +149,12 @@ mod tests {
         let name = format!("{:010x}-{:032x}", 1_700_000_000, 77);
         assert!(is_name(&name));
         assert!(!is_name(&name[1..]));
-        for wrong in ["", "../../../../../../../../../../../etc/passwd", &name.replace('-', "/"), &format!("{name}.tmp")] {
+        for wrong in [
+            "",
+            "../../../../../../../../../../../etc/passwd",
+            &name.replace('-', "/"),
+            &format!("{name}.tmp"),
+        ] {
             assert!(!is_name(wrong), "{wrong}");
         }
     }

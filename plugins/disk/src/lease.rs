@@ -10,7 +10,13 @@ use crate::token;
 use crate::wait::Wait;
 
 /// Takes the lease unless somebody holds it.
-pub fn acquire(database: &Database, connection: &Connection, wait: &Wait, name: &[u8], ttl: i64) -> Outcome<Option<Lease>> {
+pub fn acquire(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    name: &[u8],
+    ttl: i64,
+) -> Outcome<Option<Lease>> {
     let now = database.host.unix_time();
     let holder = token::fresh();
     database.commit(connection, wait, |connection| {
@@ -31,7 +37,14 @@ pub fn acquire(database: &Database, connection: &Connection, wait: &Wait, name: 
 }
 
 /// Prolongs the lease if it is still held.
-pub fn renew(database: &Database, connection: &Connection, wait: &Wait, name: &[u8], ttl: i64, lease: &Lease) -> Outcome<bool> {
+pub fn renew(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    name: &[u8],
+    ttl: i64,
+    lease: &Lease,
+) -> Outcome<bool> {
     let now = database.host.unix_time();
     let Lease { holder: Token { bytes }, fence } = lease;
     database.commit(connection, wait, |connection| {
@@ -44,12 +57,20 @@ pub fn renew(database: &Database, connection: &Connection, wait: &Wait, name: &[
 }
 
 /// Gives the lease back if it is still held.
-pub fn release(database: &Database, connection: &Connection, wait: &Wait, name: &[u8], lease: &Lease) -> Outcome<bool> {
+pub fn release(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    name: &[u8],
+    lease: &Lease,
+) -> Outcome<bool> {
     let now = database.host.unix_time();
     database.commit(connection, wait, |connection| {
         let expires: Option<i64> = connection
             .sql()
-            .prepare_cached("DELETE FROM lease WHERE name = ?1 AND holder = ?2 AND fence = ?3 RETURNING expires")?
+            .prepare_cached(
+                "DELETE FROM lease WHERE name = ?1 AND holder = ?2 AND fence = ?3 RETURNING expires",
+            )?
             .query_row((name, &lease.holder.bytes[..], lease.fence as i64), |row| row.get(0))
             .optional()?;
         Ok((expires.is_some_and(|expires| expires > now), Added::default()))

@@ -9,6 +9,7 @@
 //! | `entries`, `scan`, `lease` | the operations |
 //! | `schema` | tables and pragmas |
 //! | `connection`, `pool`, `gate`, `wait` | who may use SQLite, and how long they wait |
+//! | `vfs` | one write for each transaction |
 //! | `directory`, `files`, `mapping` | the directory, files of large values, their maps |
 //! | `totals`, `recency`, `eviction`, `sweeper` | bounds and expiry |
 //! | `damage`, `failure`, `fork`, `token` | setting aside, errors, children, versions |
@@ -35,6 +36,7 @@ mod schema;
 mod sweeper;
 mod token;
 mod totals;
+mod vfs;
 mod wait;
 
 pub use config::Options;

@@ -154,9 +154,9 @@ impl Mappings {
     /// Drops what was not used since the last call, and what has been unlinked.
     pub fn age(&self) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stay, dropped): (Vec<_>, Vec<_>) = kept.drain(..).partition(|kept| {
-            kept.used && kept.mapping.file.metadata().is_ok_and(|found| found.nlink() > 0)
-        });
+        let (stay, dropped): (Vec<_>, Vec<_>) = kept
+            .drain(..)
+            .partition(|kept| kept.used && kept.mapping.file.metadata().is_ok_and(|found| found.nlink() > 0));
         *kept = stay;
         kept.iter_mut().for_each(|kept| kept.used = false);
         drop(kept);

@@ -63,7 +63,8 @@ impl Pool {
                 slot.store(ptr::null_mut(), Ordering::Release);
             }
             for slot in open_slots {
-                if slot.compare_exchange(ptr::null_mut(), BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                if slot.compare_exchange(ptr::null_mut(), BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok()
+                {
                     let mut loan = Loan { slot, connection: None };
                     loan.connection = Some(Box::new(open()?));
                     return Ok(loan);

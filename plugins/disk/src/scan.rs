@@ -54,7 +54,10 @@ pub fn scan(
     let after = match cursor {
         0 => None,
         cursor => Some(database.cursors.take(cursor).ok_or_else(|| {
-            Failure::refused(ErrorKind::Invalid, format!("cursor `{cursor}` is unknown: expected 0 or one that the last page gave"))
+            Failure::refused(
+                ErrorKind::Invalid,
+                format!("cursor `{cursor}` is unknown: expected 0 or one that the last page gave"),
+            )
         })?),
     };
     let prefix = longer(prefix, literal_start(pattern));
@@ -93,7 +96,8 @@ pub fn count(database: &Database, connection: &Connection, prefix: &[u8]) -> Out
         None => "SELECT count(*) FROM entry WHERE key >= ?1 AND (?2 IS NULL) AND (expires IS NULL OR expires > ?3)",
     };
     let now = database.host.unix_time();
-    let number: i64 = connection.sql().prepare_cached(sql)?.query_row((prefix, end, now), |row| row.get(0))?;
+    let number: i64 =
+        connection.sql().prepare_cached(sql)?.query_row((prefix, end, now), |row| row.get(0))?;
     Ok(number as u64)
 }
 
@@ -101,7 +105,8 @@ pub fn count(database: &Database, connection: &Connection, prefix: &[u8]) -> Out
 /// transactions, so that other writers get their turn.
 pub fn clear(database: &Database, connection: &Connection, wait: &Wait, prefix: &[u8]) -> Outcome<u64> {
     let end = upper_bound(prefix);
-    let last: Option<i64> = connection.sql().prepare_cached("SELECT max(id) FROM entry")?.query_row([], |row| row.get(0))?;
+    let last: Option<i64> =
+        connection.sql().prepare_cached("SELECT max(id) FROM entry")?.query_row([], |row| row.get(0))?;
     let Some(last) = last else { return Ok(0) };
     let sql = match end {
         Some(_) => {

@@ -114,7 +114,9 @@ fn check(connection: &Connection, create: bool, unix_time: i64) -> Outcome<()> {
     }
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if !create || tables != 0 || application != 0 {
-        return Err(Failure::Damaged(format!("the tables are not this program's (application {application:#x}, format {version})")));
+        return Err(Failure::Damaged(format!(
+            "the tables are not this program's (application {application:#x}, format {version})"
+        )));
     }
     // One transaction: after a crash there is either everything or nothing. Fences go on growing over
     // a rebuilt database because they start from the time of its making.

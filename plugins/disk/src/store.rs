@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use retainit_plugin_api::sdk::{capability, Backend, Call, Entry, Error, Host, Item, Lease, Result, ScanPage, Token};
+use retainit_plugin_api::sdk::{
+    capability, Backend, Call, Entry, Error, Host, Item, Lease, Result, ScanPage, Token,
+};
 
 use crate::config::{Options, SCHEMA};
 use crate::connection::Connection;
@@ -117,7 +119,8 @@ impl Backend for DiskBackend {
 
     fn get_many(&self, call: &Call<'_>, keys: &[&[u8]]) -> Vec<Result<Option<Item>>> {
         let database = self.database();
-        let items = self.read(call, |connection, wait| entries::get_many(database, connection, wait, call.now(), keys));
+        let items = self
+            .read(call, |connection, wait| entries::get_many(database, connection, wait, call.now(), keys));
         spread(items, keys.len())
     }
 
@@ -135,7 +138,8 @@ impl Backend for DiskBackend {
 
     fn delete_many(&self, call: &Call<'_>, keys: &[&[u8]]) -> Vec<Result<bool>> {
         let database = self.database();
-        let removed = self.write(call, |connection, wait| entries::delete_many(database, connection, wait, keys));
+        let removed =
+            self.write(call, |connection, wait| entries::delete_many(database, connection, wait, keys));
         spread(removed, keys.len())
     }
 
@@ -171,7 +175,14 @@ impl Backend for DiskBackend {
         self.read(call, |connection, _| entries::ttl(database, connection, key))
     }
 
-    fn scan(&self, call: &Call<'_>, prefix: &[u8], pattern: &[u8], cursor: u64, limit: u64) -> Result<ScanPage> {
+    fn scan(
+        &self,
+        call: &Call<'_>,
+        prefix: &[u8],
+        pattern: &[u8],
+        cursor: u64,
+        limit: u64,
+    ) -> Result<ScanPage> {
         let database = self.database();
         self.read(call, |connection, _| scan::scan(database, connection, prefix, pattern, cursor, limit))
     }
@@ -197,7 +208,9 @@ impl Backend for DiskBackend {
     }
 
     fn ping(&self, call: &Call<'_>) -> Result<()> {
-        self.read(call, |connection, _| Ok(connection.sql().query_row("SELECT last FROM fence", [], |_| Ok(()))?))
+        self.read(call, |connection, _| {
+            Ok(connection.sql().query_row("SELECT last FROM fence", [], |_| Ok(()))?)
+        })
     }
 
     fn statistics(&self, call: &Call<'_>) -> Result<serde_json::Value> {

@@ -64,7 +64,8 @@ impl Sweeper {
             }
             Err(error) => {
                 drop(orders);
-                let message = format!("no background thread for the disk cache, writers do its work: {error}");
+                let message =
+                    format!("no background thread for the disk cache, writers do its work: {error}");
                 database.host.log(Level::Warn, &message);
             }
         }
@@ -164,7 +165,9 @@ fn run(database: &Arc<Database>) {
         }));
         match done {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => database.host.log(Level::Warn, &format!("a background round of the disk cache failed: {error}")),
+            Ok(Err(error)) => database
+                .host
+                .log(Level::Warn, &format!("a background round of the disk cache failed: {error}")),
             Err(_) => database.host.log(Level::Error, "a background round of the disk cache panicked"),
         }
     }
@@ -205,8 +208,9 @@ fn expire(database: &Database, connection: &Connection, wait: &Wait, progress: &
         let mut found = Vec::new();
         let mut last = None;
         {
-            let mut statement =
-                connection.sql().prepare_cached("SELECT id, expires FROM entry WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+            let mut statement = connection
+                .sql()
+                .prepare_cached("SELECT id, expires FROM entry WHERE id > ?1 ORDER BY id LIMIT ?2")?;
             let mut rows = statement.query([progress.row, CHUNK])?;
             while let Some(row) = rows.next()? {
                 seen += 1;
@@ -231,11 +235,18 @@ fn expire(database: &Database, connection: &Connection, wait: &Wait, progress: &
     Ok(())
 }
 
-fn remove_expired(database: &Database, connection: &Connection, wait: &Wait, rows: &[i64], now: i64) -> Outcome<()> {
+fn remove_expired(
+    database: &Database,
+    connection: &Connection,
+    wait: &Wait,
+    rows: &[i64],
+    now: i64,
+) -> Outcome<()> {
     let mut keys: Vec<Vec<u8>> = Vec::new();
     database.commit(connection, wait, |connection| {
         connection.transaction(|sql| {
-            let mut statement = sql.prepare_cached("DELETE FROM entry WHERE id = ?1 AND expires <= ?2 RETURNING key")?;
+            let mut statement =
+                sql.prepare_cached("DELETE FROM entry WHERE id = ?1 AND expires <= ?2 RETURNING key")?;
             for id in rows {
                 let mut removed = statement.query([id, &now])?;
                 while let Some(row) = removed.next()? {
@@ -253,9 +264,11 @@ fn remove_expired(database: &Database, connection: &Connection, wait: &Wait, row
 /// Counts the table: processes that were killed took the last of what they did along.
 fn count(database: &Database, connection: &Connection, wait: &Wait) -> Outcome<()> {
     let seen = database.totals.pending();
-    let counted = connection
-        .sql()
-        .query_row("SELECT count(*), coalesce(sum(size + length(key)), 0) FROM entry", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let counted = connection.sql().query_row(
+        "SELECT count(*), coalesce(sum(size + length(key)), 0) FROM entry",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     database.commit(connection, wait, |connection| {
         database.totals.correct(connection, counted, seen)?;
         Ok(((), Added::default()))

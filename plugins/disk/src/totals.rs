@@ -100,7 +100,9 @@ impl Totals {
     /// Learns what the table says, on a new database.
     pub fn read(&self, connection: &Connection) -> Outcome<()> {
         let (entries, bytes) =
-            connection.sql().query_row("SELECT entries, bytes FROM total WHERE id = 1", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            connection.sql().query_row("SELECT entries, bytes FROM total WHERE id = 1", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
         self.entries.written.store(entries, Ordering::Relaxed);
         self.bytes.written.store(bytes, Ordering::Relaxed);
         self.entries.pending.store(0, Ordering::Relaxed);

@@ -193,16 +193,26 @@ fn worker() {
             scope.spawn(move || {
                 for round in 0..50 {
                     cache.call(|backend, call| backend.increment(call, b"counter", 1, i64::MAX)).unwrap();
-                    cache.set("shared", format!("{own}:{thread}:{round}").repeat(round + 1).as_bytes()).unwrap();
+                    cache
+                        .set("shared", format!("{own}:{thread}:{round}").repeat(round + 1).as_bytes())
+                        .unwrap();
                     cache.set(&format!("{own}:{thread}:{round}"), own.as_bytes()).unwrap();
-                    let lease = cache.call(|backend, call| backend.lease_acquire(call, b"lease", 60_000_000_000)).unwrap();
+                    let lease = cache
+                        .call(|backend, call| backend.lease_acquire(call, b"lease", 60_000_000_000))
+                        .unwrap();
                     if let Some(lease) = lease {
                         // Alone: nobody else adds in between.
-                        let before = cache.call(|backend, call| backend.increment(call, b"held", 1, i64::MAX)).unwrap();
+                        let before = cache
+                            .call(|backend, call| backend.increment(call, b"held", 1, i64::MAX))
+                            .unwrap();
                         std::thread::yield_now();
-                        let after = cache.call(|backend, call| backend.increment(call, b"held", 1, i64::MAX)).unwrap();
+                        let after = cache
+                            .call(|backend, call| backend.increment(call, b"held", 1, i64::MAX))
+                            .unwrap();
                         assert_eq!(after, before + 1, "two holders of one lease");
-                        assert!(cache.call(|backend, call| backend.lease_release(call, b"lease", &lease)).unwrap());
+                        assert!(cache
+                            .call(|backend, call| backend.lease_release(call, b"lease", &lease))
+                            .unwrap());
                     }
                 }
             });
@@ -214,8 +224,10 @@ fn worker() {
 fn two_processes_and_eight_threads_write_the_same_keys() {
     let scratch = Scratch::new("processes");
     let path = scratch.cache();
-    let children: Vec<_> =
-        ["a", "b"].map(|own| spawn("worker", &[("CACHE", path.to_str().unwrap()), ("OWN", own)])).into_iter().collect();
+    let children: Vec<_> = ["a", "b"]
+        .map(|own| spawn("worker", &[("CACHE", path.to_str().unwrap()), ("OWN", own)]))
+        .into_iter()
+        .collect();
     for child in children {
         assert!(child.wait_with_output().unwrap().status.success());
     }

@@ -79,8 +79,12 @@ fn writer() {
             scope.spawn(move || {
                 for sequence in 0.. {
                     // All threads of all processes write all keys.
-                    let write =
-                        Write1 { key: (sequence * 7 + thread) % KEYS, writer: process * THREADS + thread, sequence, start: monotonic() };
+                    let write = Write1 {
+                        key: (sequence * 7 + thread) % KEYS,
+                        writer: process * THREADS + thread,
+                        sequence,
+                        start: monotonic(),
+                    };
                     cache.set(&Write1::name(write.key), &write.value()).unwrap();
                     let mut record = write.header().to_vec();
                     record.extend(monotonic().to_le_bytes());
@@ -104,7 +108,11 @@ fn acknowledged_writes_survive_kill_9_and_nothing_wrong_is_read() {
     let log_path = scratch.path().join("acknowledged");
     File::create(&log_path).unwrap();
     let arguments = |process: &str| {
-        let arguments = [("CACHE", cache_path.to_str().unwrap()), ("ACKNOWLEDGED", log_path.to_str().unwrap()), ("PROCESS", process)];
+        let arguments = [
+            ("CACHE", cache_path.to_str().unwrap()),
+            ("ACKNOWLEDGED", log_path.to_str().unwrap()),
+            ("PROCESS", process),
+        ];
         spawn("writer", &arguments)
     };
     let mut reads = 0;
@@ -159,7 +167,10 @@ fn verify(cache_path: &Path, log_path: &Path) {
                 let found = Write1::read(key, &value);
                 // A write that was not acknowledged may have come last.
                 let end = ends.get(&found).copied().unwrap_or(i64::MAX);
-                assert!(latest.is_none_or(|start| start <= end), "key {key} holds {found:?}, which an acknowledged write came after");
+                assert!(
+                    latest.is_none_or(|start| start <= end),
+                    "key {key} holds {found:?}, which an acknowledged write came after"
+                );
             }
         }
     }

@@ -63,7 +63,11 @@ fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
 fn a_file_that_is_no_database() {
     let scratch = Scratch::new("text");
     filled(&scratch.cache());
-    fs::write(database(&scratch.cache()), "this is not a database, but it is as long as a header needs to be, and longer still").unwrap();
+    fs::write(
+        database(&scratch.cache()),
+        "this is not a database, but it is as long as a header needs to be, and longer still",
+    )
+    .unwrap();
     recovers(&scratch);
 }
 
@@ -207,7 +211,10 @@ fn a_newer_format_is_refused_and_left_alone() {
     drop(sql);
     let error = Cache::open(&scratch.cache()).get("key:1").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert_eq!(error.message(), "the cache was written by a newer version (format 2, expected 1); hint: choose another `base_path`");
+    assert_eq!(
+        error.message(),
+        "the cache was written by a newer version (format 2, expected 1); hint: choose another `base_path`"
+    );
     assert!(Cache::damaged(&scratch.cache()).is_empty());
 }
 
@@ -231,8 +238,10 @@ fn several_processes_rebuild_once() {
         filled(&path);
         overwrite(&database(&path), 0, &[0x11; 8192]);
         let owns: Vec<String> = (0..6).map(|process| format!("own:{round}:{process}")).collect();
-        let children: Vec<_> =
-            owns.iter().map(|own| spawn("opener", &[("CACHE", path.to_str().unwrap()), ("OWN", own)])).collect();
+        let children: Vec<_> = owns
+            .iter()
+            .map(|own| spawn("opener", &[("CACHE", path.to_str().unwrap()), ("OWN", own)]))
+            .collect();
         for child in children {
             assert!(child.wait_with_output().unwrap().status.success());
         }
@@ -273,7 +282,9 @@ fn a_missing_value_file() {
 
 #[test]
 fn a_value_file_cut_short() {
-    file_is_set_aside("cut", 1, |file| OpenOptions::new().write(true).open(file).unwrap().set_len(LARGE as u64 / 2).unwrap());
+    file_is_set_aside("cut", 1, |file| {
+        OpenOptions::new().write(true).open(file).unwrap().set_len(LARGE as u64 / 2).unwrap()
+    });
 }
 
 #[test]
@@ -283,7 +294,9 @@ fn an_empty_value_file() {
 
 #[test]
 fn a_value_file_grown() {
-    file_is_set_aside("grown", 1, |file| OpenOptions::new().append(true).open(file).unwrap().write_all(b"more").unwrap());
+    file_is_set_aside("grown", 1, |file| {
+        OpenOptions::new().append(true).open(file).unwrap().write_all(b"more").unwrap()
+    });
 }
 
 #[test]

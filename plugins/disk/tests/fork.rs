@@ -96,7 +96,8 @@ fn forking_without_hooks() {
         let late = Cache::open(Path::new(&argument("CACHE")));
         [cache.get("key"), late.get("key")].into_iter().all(|result| {
             let error = result.unwrap_err();
-            error.kind() == ErrorKind::Fatal && error.message().contains("was forked while its parent used the cache")
+            error.kind() == ErrorKind::Fatal
+                && error.message().contains("was forked while its parent used the cache")
         })
     });
     assert!(succeeded(child));

@@ -39,7 +39,8 @@ fn maker() {
     cache.set("large", &[1; LARGE]).unwrap();
     assert_eq!(cache.value("large").unwrap(), [1; LARGE]);
     // As long as it is open, the log and its index are there.
-    let (directory, file): (u32, u32) = (argument("DIR_MODE").parse().unwrap(), argument("FILE_MODE").parse().unwrap());
+    let (directory, file): (u32, u32) =
+        (argument("DIR_MODE").parse().unwrap(), argument("FILE_MODE").parse().unwrap());
     let all = all_below(Path::new(&argument("CACHE")));
     for path in &all {
         assert_eq!(mode(path), if path.is_dir() { directory } else { file }, "{}", path.display());
@@ -97,7 +98,9 @@ fn a_shared_group_can_be_asked_for() {
     let path = scratch.cache();
     fs::create_dir(&path).unwrap();
     fs::set_permissions(&path, Permissions::from_mode(0o770)).unwrap();
-    Cache::with(&path, serde_json::json!({"dir_mode": 0o770, "file_mode": 0o660})).set("key", b"value").unwrap();
+    Cache::with(&path, serde_json::json!({"dir_mode": 0o770, "file_mode": 0o660}))
+        .set("key", b"value")
+        .unwrap();
 }
 
 #[test]
@@ -164,7 +167,9 @@ fn owner_of_a_read_only_directory() {
     for path in [empty.clone(), empty.join("below")] {
         let cache = Cache::open(&path);
         assert_eq!(cache.get("small").unwrap_err().kind(), ErrorKind::Configuration);
-        assert!(message(cache.set("small", b"value")).contains("hint: give this user the right to write there"));
+        assert!(
+            message(cache.set("small", b"value")).contains("hint: give this user the right to write there")
+        );
     }
     // Given back, everything is as it was.
     for directory in all_below(&path).iter().filter(|path| path.is_dir()) {
@@ -197,7 +202,10 @@ fn a_directory_of_somebody_else_is_refused() {
     std::os::unix::fs::chown(scratch.cache(), Some(12345), None).unwrap();
     let error = Cache::open(&scratch.cache()).set("key", b"value").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert!(error.message().contains("belongs to user 12345: expected user 0 or root; hint: `chown 0 "), "{error}");
+    assert!(
+        error.message().contains("belongs to user 12345: expected user 0 or root; hint: `chown 0 "),
+        "{error}"
+    );
 }
 
 /// Files of this process may grow to 300 KB and no further: every write beyond fails as on a full disk.
@@ -258,7 +266,9 @@ fn a_lock_held_elsewhere_ends_with_the_deadline() {
     let other = rusqlite::Connection::open(scratch.cache().join("db/entries.sqlite")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let entry = || Entry { key: b"key", value: Value::from_vec(b"after".to_vec()), ttl: NEVER };
-    let error = cache.call_for(Some(Duration::from_millis(5)), |backend, call| backend.set(call, entry())).unwrap_err();
+    let error = cache
+        .call_for(Some(Duration::from_millis(5)), |backend, call| backend.set(call, entry()))
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
     let error = cache.call(|backend, call| backend.set(call, entry())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
@@ -272,9 +282,16 @@ fn a_lock_held_elsewhere_ends_with_the_deadline() {
 fn objects_are_refused() {
     let scratch = Scratch::new("objects");
     let cache = Cache::open(&scratch.cache());
-    let raw = retainit_plugin_api::abi::value::Value { kind: 2, len: 8, ..retainit_plugin_api::abi::value::Value::NONE };
+    let raw = retainit_plugin_api::abi::value::Value {
+        kind: 2,
+        len: 8,
+        ..retainit_plugin_api::abi::value::Value::NONE
+    };
     // SAFETY: there is nothing to release.
     let entry = Entry { key: b"key", value: unsafe { Value::from_raw(raw) }, ttl: NEVER };
     let error = cache.call(|backend, call| backend.set(call, entry)).unwrap_err();
-    assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, "the disk backend keeps bytes, not objects"));
+    assert_eq!(
+        (error.kind(), error.message()),
+        (ErrorKind::Invalid, "the disk backend keeps bytes, not objects")
+    );
 }

@@ -71,7 +71,12 @@ static TABLE: HostTable = HostTable {
 
 unsafe extern "C" fn ignore_complete(_: *mut c_void, _: u64, _: *const raw::Outcome) {}
 
-unsafe extern "C" fn record_evicted(context: *mut c_void, keys: *const Slice, reasons: *const u32, count: usize) {
+unsafe extern "C" fn record_evicted(
+    context: *mut c_void,
+    keys: *const Slice,
+    reasons: *const u32,
+    count: usize,
+) {
     // SAFETY: the context is a leaked `TestHost`; the arrays have `count` elements.
     unsafe {
         let host = &*context.cast::<TestHost>();
@@ -100,7 +105,11 @@ unsafe extern "C" fn no_allocate(_: *mut c_void, _: usize) -> RawValue {
 unsafe extern "C" fn read_clock(context: *mut c_void, which: u32) -> i64 {
     // SAFETY: as above.
     let host = unsafe { &*context.cast::<TestHost>() };
-    let time = if which == 0 { monotonic() } else { SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64 };
+    let time = if which == 0 {
+        monotonic()
+    } else {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64
+    };
     time + host.ahead.load(Ordering::SeqCst)
 }
 
@@ -198,7 +207,9 @@ impl Cache {
 /// All value files below a cache directory.
 pub fn value_files(path: &Path) -> Vec<PathBuf> {
     let spread = std::fs::read_dir(path.join("values")).unwrap().flatten();
-    spread.flat_map(|entry| std::fs::read_dir(entry.path()).unwrap().flatten().map(|file| file.path())).collect()
+    spread
+        .flat_map(|entry| std::fs::read_dir(entry.path()).unwrap().flatten().map(|file| file.path()))
+        .collect()
 }
 
 /// Waits for something that a background thread does.
