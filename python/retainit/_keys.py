@@ -63,7 +63,9 @@ def _is_generated(method: object) -> bool:
 
 
 def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    # Where in pathlib its classes are defined depends on the version of Python.
+    module = "pathlib" if kind.__module__.startswith("pathlib.") else kind.__module__
+    return f"{module}.{kind.__qualname__}"
 
 
 def _function(value: types.FunctionType) -> Reduced | None:
