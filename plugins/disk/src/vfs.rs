@@ -17,8 +17,10 @@ pub const NAME: &CStr = c"retainit-disk";
 
 /// Bytes of a frame's header.
 const HEADER: usize = 24;
-/// Bytes put together at most.
-const LARGEST: usize = 256 << 10;
+/// Bytes put together before they are written; one more frame of the largest page may come on top, and
+/// SQLite's layer writes fewer than 2^17 bytes at once.
+const LARGEST: usize = 60 << 10;
+const _: () = assert!(LARGEST + HEADER + 65536 < 1 << 17);
 
 struct Registered {
     base: *mut sqlite3_vfs,
@@ -56,8 +58,9 @@ fn registered() -> Registered {
     }
 }
 
-/// The open log: SQLite's head of a file, our buffer, and behind it SQLite's own file.
-#[repr(C, align(16))]
+/// The open log: SQLite's head of a file, our buffer, and behind it SQLite's own file. SQLite aligns both to eight
+/// bytes, which the two pointers keep to.
+#[repr(C)]
 struct Log {
     head: sqlite3_file,
     frames: *mut Frames,
