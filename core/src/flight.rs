@@ -10,9 +10,10 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use crate::lock::Mutex;
 
 /// Called once when the flight has landed, on the thread that landed it, without locks.
 pub type Landed = Box<dyn FnOnce() + Send>;
@@ -43,12 +44,13 @@ pub struct Flight<T> {
     /// is never overtaken by a write that had begun.
     gate: Mutex<()>,
     state: Mutex<State<T>>,
-    landed: Condvar,
 }
 
 struct State<T> {
     landing: Option<Landing<T>>,
     subscribers: Vec<Landed>,
+    /// Threads that sleep until it lands. Not a condition variable: a fork leaves nothing of it behind.
+    sleepers: Vec<Thread>,
     /// Flights that the code under this one waits for; several when it waits from several tasks.
     awaits: Vec<Arc<Flight<T>>>,
 }
@@ -59,8 +61,12 @@ impl<T> Flight<T> {
             key: key.into(),
             fenced: AtomicBool::new(fenced),
             gate: Mutex::new(()),
-            state: Mutex::new(State { landing: None, subscribers: Vec::new(), awaits: Vec::new() }),
-            landed: Condvar::new(),
+            state: Mutex::new(State {
+                landing: None,
+                subscribers: Vec::new(),
+                sleepers: Vec::new(),
+                awaits: Vec::new(),
+            }),
         })
     }
 
@@ -92,9 +98,23 @@ impl<T> Flight<T> {
 
     /// Blocks until it has landed, at most `timeout`.
     pub fn wait(&self, timeout: Duration) -> Option<Landing<T>> {
+        let me = thread::current();
+        let until = Instant::now() + timeout;
         let mut state = self.state.lock();
         if state.landing.is_none() {
-            self.landed.wait_for(&mut state, timeout);
+            state.sleepers.push(me.clone());
+        }
+        while state.landing.is_none() {
+            drop(state);
+            let left = until.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                thread::park_timeout(left);
+            }
+            state = self.state.lock();
+            if left.is_zero() {
+                state.sleepers.retain(|sleeper| sleeper.id() != me.id());
+                break;
+            }
         }
         state.landing.clone()
     }
@@ -117,8 +137,9 @@ impl<T> Flight<T> {
         }
         state.landing = Some(landing);
         let subscribers = std::mem::take(&mut state.subscribers);
+        let sleepers = std::mem::take(&mut state.sleepers);
         drop(state);
-        self.landed.notify_all();
+        sleepers.iter().for_each(Thread::unpark);
         for subscriber in subscribers {
             subscriber();
         }

@@ -4,27 +4,79 @@
 //! of the loader and of the host's contexts are taken inside one gate, which a fork closes: it waits
 //! until everybody has left, libraries that are being loaded included.
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-static GATE: RwLock<()> = RwLock::new(());
+use crate::lock::pause;
+
+/// Threads inside the gate.
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
+/// Whether a fork keeps others out.
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// How many times this thread has entered.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// This thread is inside; it leaves when this is dropped.
+pub(crate) struct Inside(PhantomData<*const ()>);
 
 /// To be held while one of the locks is. Recursive: whoever is inside may enter again.
-pub(crate) fn enter() -> RwLockReadGuard<'static, ()> {
-    GATE.read_recursive()
+pub(crate) fn enter() -> Inside {
+    let depth = DEPTH.get();
+    if depth == 0 {
+        let mut round = 0;
+        loop {
+            INSIDE.fetch_add(1, Ordering::SeqCst);
+            if !CLOSED.load(Ordering::SeqCst) {
+                break;
+            }
+            INSIDE.fetch_sub(1, Ordering::SeqCst);
+            pause(round);
+            round += 1;
+        }
+    }
+    DEPTH.set(depth + 1);
+    Inside(PhantomData)
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let depth = DEPTH.get() - 1;
+        DEPTH.set(depth);
+        if depth == 0 {
+            INSIDE.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
 }
 
 /// Before a fork, after the instances' own [`fork_prepare`](crate::Instance::fork_prepare).
 pub fn prepare() {
-    std::mem::forget(GATE.write());
+    let mut round = 0;
+    while CLOSED.swap(true, Ordering::SeqCst) {
+        pause(round);
+        round += 1;
+    }
+    let own = usize::from(DEPTH.get() > 0);
+    let mut round = 0;
+    while INSIDE.load(Ordering::SeqCst) > own {
+        pause(round);
+        round += 1;
+    }
 }
 
 /// After a fork, in parent and child, before the instances' own hooks.
 ///
 /// # Safety
 /// Must follow [`prepare`], once, on the same thread.
-pub unsafe fn done() {
-    // SAFETY: `prepare` forgot the guard on this thread.
-    unsafe { GATE.force_unlock_write() }
+pub unsafe fn done(child: bool) {
+    if child {
+        // Another thread may have been counted for a moment while it found the gate closed.
+        INSIDE.store(usize::from(DEPTH.get() > 0), Ordering::SeqCst);
+    }
+    CLOSED.store(false, Ordering::SeqCst);
 }
 
 #[cfg(test)]
@@ -40,7 +92,7 @@ mod tests {
             prepare();
             let inside = INSIDE.load(Ordering::SeqCst);
             // SAFETY: follows `prepare` on this thread.
-            unsafe { done() };
+            unsafe { done(false) };
             inside
         });
         // Who is inside may enter again, even while a fork waits.

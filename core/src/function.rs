@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
-use parking_lot::Mutex;
-
 use crate::error::Result;
 use crate::key;
+use crate::lock::Mutex;
 use crate::tier::Tier;
 use crate::{throttle, verified};
 

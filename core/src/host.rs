@@ -6,13 +6,13 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use retainit_plugin_api::abi::call::Outcome;
 use retainit_plugin_api::abi::host::{evict, HostRef, HostTable};
 use retainit_plugin_api::abi::value::{self, Slice};
 use retainit_plugin_api::abi::Prelude;
 use retainit_plugin_api::sdk::{Evicted, Value};
 
+use crate::lock::Mutex;
 use crate::operations::Operations;
 use crate::{clock, fork};
 

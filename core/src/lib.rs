@@ -27,6 +27,7 @@ pub mod key;
 pub mod language;
 pub mod load;
 pub mod loader;
+mod lock;
 pub mod nearest;
 mod operations;
 pub mod pipeline;

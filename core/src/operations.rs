@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{self, Arc, Condvar, PoisonError};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use retainit_plugin_api::abi::call::{Item, Outcome};
 use retainit_plugin_api::abi::status;
 use retainit_plugin_api::sdk::Value;
 
 use crate::clock;
+use crate::lock::Mutex;
 
 /// At most so many operations are in flight in one instance; beyond it, calls are refused as busy.
 pub const LIMIT: usize = 4096;
@@ -227,15 +227,15 @@ impl Operations {
 }
 
 /// A thread that waits for one completion.
-pub(crate) struct Blocking(Mutex<Option<Completion>>, Condvar);
+pub(crate) struct Blocking(sync::Mutex<Option<Completion>>, Condvar);
 
 impl Blocking {
     /// The waiting side, and the waiter to register.
     pub(crate) fn new() -> (Arc<Self>, Waiter) {
-        let blocking = Arc::new(Blocking(Mutex::new(None), Condvar::new()));
+        let blocking = Arc::new(Blocking(sync::Mutex::new(None), Condvar::new()));
         let told = Arc::clone(&blocking);
         let waiter = Box::new(move |completion| {
-            *told.0.lock() = Some(completion);
+            *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(completion);
             told.1.notify_one();
         });
         (blocking, waiter)
@@ -245,14 +245,15 @@ impl Blocking {
     pub(crate) fn wait(&self, deadline: i64) -> Option<Completion> {
         // A frozen clock moves when a test says so, which wakes nobody: look at it now and then.
         const GLANCE: Duration = Duration::from_millis(5);
-        let mut completion = self.0.lock();
+        let mut completion = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while completion.is_none() {
             let left = deadline.saturating_sub(clock::monotonic());
             if left <= 0 {
                 return None;
             }
             let left = Duration::from_nanos(left as u64);
-            self.1.wait_for(&mut completion, if clock::is_frozen() { GLANCE } else { left });
+            let left = if clock::is_frozen() { GLANCE } else { left };
+            completion = self.1.wait_timeout(completion, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         completion.take()
     }

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use parking_lot::Mutex;
-
 use crate::clock;
+use crate::lock::Mutex;
 
 /// One line for a subject in this many nanoseconds.
 const INTERVAL: i64 = 10_000_000_000;

@@ -7,8 +7,9 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use parking_lot::Mutex;
 use retainit_plugin_api::sdk::Token;
+
+use crate::lock::Mutex;
 
 /// Smaller entries are checked each time, in bytes.
 const LARGE: usize = 64 * 1024;

@@ -48,7 +48,7 @@ pub fn after_fork_in_parent() {
     unsafe {
         Function::fork_done();
         FLIGHTS.fork_done(false);
-        fork::done();
+        fork::done(false);
     }
     for instance in PREPARED.take() {
         instance.fork_parent();
@@ -64,7 +64,7 @@ pub fn after_fork_in_child() -> Vec<String> {
     unsafe {
         Function::fork_done();
         FLIGHTS.fork_done(true);
-        fork::done();
+        fork::done(true);
     }
     let mut lost = Vec::new();
     for instance in PREPARED.take() {
