@@ -1,9 +1,11 @@
 //! Fork and exit.
 //!
 //! Both are seen through Python's own hooks (`os.register_at_fork`, `atexit`), so that the way of a
-//! call pays nothing for them.
+//! call pays nothing for them. Locks are taken for a fork in the C library's hooks, which run inside
+//! `fork` itself: between Python's hooks other code of Python's may run, and threads of it that want
+//! one of the locks would keep the interpreter while they wait.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,16 +21,51 @@ use crate::handle;
 const LEAVING: Duration = Duration::from_secs(2);
 
 thread_local! {
+    /// Whether this thread is about to fork in order to go on with Python.
+    static FORKING: Cell<bool> = const { Cell::new(false) };
     /// Backends that were prepared for the fork under way on this thread.
     static PREPARED: RefCell<Vec<Arc<Instance>>> = const { RefCell::new(Vec::new()) };
+    /// Names of backends that a child cannot use any more.
+    static LOST: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Before a fork: brings every lock into a known state.
+/// Before a fork that goes on with Python; others do not concern us.
 #[pyfunction]
 pub fn before_fork() {
-    let instances = open_instances();
     // SAFETY: attached, no lock held.
     unsafe { handle::drain() };
+    #[cfg(unix)]
+    {
+        static WATCHED: std::sync::Once = std::sync::Once::new();
+        // SAFETY: the hooks are valid for ever, because the module is never unloaded.
+        WATCHED.call_once(|| unsafe {
+            libc::pthread_atfork(Some(prepare), Some(in_parent), Some(in_child));
+        });
+    }
+    FORKING.set(true);
+}
+
+/// After a fork, in the parent, or after one that failed.
+#[pyfunction]
+pub fn after_fork_in_parent() {
+    FORKING.set(false);
+}
+
+/// After a fork, in the child: the names of backends that cannot be used here any more, because their
+/// plugin knows nothing of forks.
+#[pyfunction]
+pub fn after_fork_in_child() -> Vec<String> {
+    FORKING.set(false);
+    LOST.take()
+}
+
+/// Brings every lock into a known state.
+#[cfg(unix)]
+extern "C" fn prepare() {
+    if !FORKING.get() {
+        return;
+    }
+    let instances = open_instances();
     // This thread stays attached: who holds one of these locks gives it back without needing the
     // interpreter, while who has the interpreter may want one of them. Flights come first, because a
     // load holds its flight's gate while it writes into a backend.
@@ -41,10 +78,12 @@ pub fn before_fork() {
     PREPARED.set(instances);
 }
 
-/// After a fork, in the parent.
-#[pyfunction]
-pub fn after_fork_in_parent() {
-    // SAFETY: follows `before_fork` on the thread that forked.
+#[cfg(unix)]
+extern "C" fn in_parent() {
+    if !FORKING.get() {
+        return;
+    }
+    // SAFETY: follows `prepare` on the thread that forked.
     unsafe {
         Function::fork_done();
         FLIGHTS.fork_done(false);
@@ -55,27 +94,26 @@ pub fn after_fork_in_parent() {
     }
 }
 
-/// After a fork, in the child: the names of backends that cannot be used here any more, because their
-/// plugin knows nothing of forks.
-#[pyfunction]
-pub fn after_fork_in_child() -> Vec<String> {
+#[cfg(unix)]
+extern "C" fn in_child() {
+    if !FORKING.get() {
+        return;
+    }
     handle::fork_child();
-    // SAFETY: follows `before_fork` on the thread that forked, which is the only one here.
+    // SAFETY: follows `prepare` on the thread that forked, which is the only one here.
     unsafe {
         Function::fork_done();
         FLIGHTS.fork_done(true);
         fork::done(true);
     }
-    let mut lost = Vec::new();
     for instance in PREPARED.take() {
         instance.fork_child();
         if !instance.has(capability::FORK) {
-            lost.push(instance.name().to_owned());
+            LOST.with_borrow_mut(|lost| lost.push(instance.name().to_owned()));
             // Closing it would touch what belongs to the parent's threads.
             std::mem::forget(instance);
         }
     }
-    lost
 }
 
 /// At interpreter exit: plugins stop their threads, and what they release from now on leaks.
