@@ -21,14 +21,14 @@ const LATER_MINOR: &[Change] = &[
     },
     Change { file: "plugin-api/src/abi/backend.rs", from: "16 + 28 * 8", to: "16 + 29 * 8" },
     Change {
-        file: "plugin-api/src/sdk/export/backend.rs",
-        from: "        fork_child: when!(FORK, fork_child::<T>),\n",
-        to: "        fork_child: when!(FORK, fork_child::<T>),\n        rename: Some(rename),\n",
+        file: "plugin-api/src/sdk/export/backend/mod.rs",
+        from: "        fork_child: when!(FORK, lifecycle::fork_child::<T>),\n",
+        to: "        fork_child: when!(FORK, lifecycle::fork_child::<T>),\n        rename: Some(lifecycle::rename),\n",
     },
     Change {
-        file: "plugin-api/src/sdk/export/backend.rs",
-        from: "unsafe extern \"C\" fn fork_child<T: Backend>",
-        to: "unsafe extern \"C\" fn rename(_: *mut c_void, _: *const raw::Call, _: Slice, _: Slice) -> i32 {\n    status::OK\n}\n\nunsafe extern \"C\" fn fork_child<T: Backend>",
+        file: "plugin-api/src/sdk/export/backend/lifecycle.rs",
+        from: "pub(super) unsafe extern \"C\" fn fork_child<T: Backend>",
+        to: "pub(super) unsafe extern \"C\" fn rename(_: *mut c_void, _: *const raw::Call, _: Slice, _: Slice) -> i32 {\n    status::OK\n}\n\npub(super) unsafe extern \"C\" fn fork_child<T: Backend>",
     },
 ];
 

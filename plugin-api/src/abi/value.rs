@@ -90,6 +90,7 @@ impl Value {
     ///
     /// # Safety
     /// `self` must be a value whose reference the caller owns.
+    #[inline]
     pub unsafe fn release(&mut self) {
         let value = std::mem::replace(self, Value::NONE);
         if value.kind != NONE && !value.table.is_null() {
@@ -102,6 +103,7 @@ impl Value {
     ///
     /// # Safety
     /// `self` must be held by the caller; objects only on a thread the host is calling on.
+    #[inline]
     pub unsafe fn retain(&self) {
         if self.kind != NONE && !self.table.is_null() {
             // SAFETY: as above.

@@ -20,7 +20,7 @@
 //! |---|---|
 //! | `host` | the host: clock, completions, reports |
 //! | `handle` | values with counted references |
-//! | `session` | one open instance, and its calls in either mode |
+//! | `session` | one open instance, and its calls in either mode, one file a subject |
 //! | `checks` | the checks, one file a subject |
 
 mod checks;

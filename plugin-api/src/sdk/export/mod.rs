@@ -5,7 +5,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `backend`, `codec`, `sink` | the tables of each kind |
+//! | `backend`, `codec`, `sink` | the tables of each kind; that of a backend in one file a subject |
 //! | `options` | from the host's JSON to an author's options |
 //! | `manifest` | the manifest, built in a constant |
 //! | `door` | the Rust door and [`export_plugin!`](crate::export_plugin) |
