@@ -186,19 +186,26 @@ impl Database {
             self.mappings.forget(name);
             files::remove(&self.directory, name);
         }
-        self.consider_checkpoint(connection, pages);
+        self.consider_checkpoint(connection, wait, pages);
         Ok(result)
     }
 
-    /// Copies the log into the database, as far as no reader is in the way.
-    pub fn checkpoint(&self, connection: &Connection) -> Outcome<()> {
-        let pages: i64 =
-            connection.sql().query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(1))?;
-        if pages > 16 * LOG_PAGES as i64 {
-            // A log that readers keep from starting anew must not grow for ever: this waits for them.
-            connection.sql().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    /// Copies the log into the database, so that the next write begins it anew, over pages that are there
+    /// already: growing a file costs a write more than all the rest of it.
+    pub fn checkpoint(&self, connection: &Connection, wait: &Wait) -> Outcome<()> {
+        let pass = |mode: &str| -> Outcome<(i64, i64)> {
+            let statement = format!("PRAGMA wal_checkpoint({mode})");
+            Ok(connection.sql().query_row(&statement, [], |row| Ok((row.get(1)?, row.get(2)?)))?)
+        };
+        // Most of it beside the writers, then the little that they added meanwhile while they wait: else a
+        // writer that never rests would keep the log from ever beginning anew.
+        let (pages, copied) = pass("PASSIVE")?;
+        if copied == pages {
+            return Ok(());
         }
-        Ok(())
+        let _passage = self.writing.pass(wait)?;
+        // A log that readers keep from beginning anew must not grow for ever: the last one waits for them.
+        pass(if pages > 16 * LOG_PAGES as i64 { "TRUNCATE" } else { "PASSIVE" }).map(drop)
     }
 
     /// Reports an entry that was found damaged and has been removed.
@@ -209,14 +216,14 @@ impl Database {
     }
 
     /// [`Database::checkpoint`], unless there is nothing new.
-    pub fn checkpoint_new(&self, connection: &Connection) -> Outcome<()> {
+    pub fn checkpoint_new(&self, connection: &Connection, wait: &Wait) -> Outcome<()> {
         if self.logged.swap(false, Ordering::Relaxed) {
-            self.checkpoint(connection)?;
+            self.checkpoint(connection, wait)?;
         }
         Ok(())
     }
 
-    fn consider_checkpoint(&self, connection: &Connection, pages: usize) {
+    fn consider_checkpoint(&self, connection: &Connection, wait: &Wait, pages: usize) {
         self.logged.store(true, Ordering::Relaxed);
         let at = self.checkpoint_at.load(Ordering::Relaxed);
         if pages + LOG_PAGES < at {
@@ -224,7 +231,7 @@ impl Database {
             self.checkpoint_at.store(LOG_PAGES, Ordering::Relaxed);
         } else if pages >= at {
             self.checkpoint_at.store(pages + LOG_PAGES, Ordering::Relaxed);
-            if !self.sweeper.wake() && self.checkpoint(connection).is_err() {
+            if !self.sweeper.wake() && self.checkpoint(connection, wait).is_err() {
                 self.host.log(Level::Warn, "the write-ahead log could not be copied into the database yet");
             }
         }

@@ -159,7 +159,7 @@ fn run(database: &Arc<Database>) {
         let done = catch_unwind(AssertUnwindSafe(|| {
             let wait = Wait::at_most(database.options.busy_timeout());
             database.work(&wait, |connection, wait| match round {
-                false => database.checkpoint(connection),
+                false => database.checkpoint(connection, wait),
                 true => sweep(database, connection, wait, &mut progress),
             })
         }));
@@ -195,7 +195,7 @@ fn sweep(database: &Database, connection: &Connection, wait: &Wait, progress: &m
     }
     database.mappings.age();
     eviction::enforce(database, connection, wait);
-    database.checkpoint_new(connection)
+    database.checkpoint_new(connection, wait)
 }
 
 fn expire(database: &Database, connection: &Connection, wait: &Wait, progress: &mut Progress) -> Outcome<()> {
