@@ -11,26 +11,8 @@ Results are kept in memory unless a backend is named or configured; see `registe
 """
 
 from retainit import _process as _process
-from retainit._config import (
-    UNSET,
-    BackendConfig,
-    DiskConfig,
-    MemoryConfig,
-    PluginConfig,
-    TieredConfig,
-)
-from retainit._function import MISSING, CacheInfo, retain
-from retainit._lru import lru_cache
-from retainit._registry import (
-    default_backend,
-    disabled,
-    get_backend,
-    init,
-    load_config,
-    register_backend,
-    shutdown,
-    unregister_backend,
-)
+from retainit._function import MISSING, retain
+from retainit._options import UNSET
 from retainit.errors import (
     BackendError,
     ConfigurationError,
@@ -41,12 +23,65 @@ from retainit.errors import (
     UnkeyableWarning,
 )
 
+# As `typing` has it, which is not imported here: importing this package is to be quick.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from retainit._config import BackendConfig, DiskConfig, MemoryConfig, PluginConfig, TieredConfig
+    from retainit._disabled import disabled
+    from retainit._info import CacheInfo
+    from retainit._lru import lru_cache
+    from retainit._registry import (
+        default_backend,
+        get_backend,
+        init,
+        load_config,
+        register_backend,
+        shutdown,
+        unregister_backend,
+    )
+    from retainit._types import CachedCoroutineFunction, CachedFunction
+else:
+    # The same, each imported when it is first asked for.
+    _LATER = {
+        "BackendConfig": "_config",
+        "CacheInfo": "_info",
+        "CachedCoroutineFunction": "_types",
+        "CachedFunction": "_types",
+        "DiskConfig": "_config",
+        "MemoryConfig": "_config",
+        "PluginConfig": "_config",
+        "TieredConfig": "_config",
+        "default_backend": "_registry",
+        "disabled": "_disabled",
+        "get_backend": "_registry",
+        "init": "_registry",
+        "load_config": "_registry",
+        "lru_cache": "_lru",
+        "register_backend": "_registry",
+        "shutdown": "_registry",
+        "unregister_backend": "_registry",
+    }
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module `retainit` has no attribute `{name}`")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"retainit.{_LATER[name]}"), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *_LATER})
+
+
 __all__ = [
     "MISSING",
     "UNSET",
     "BackendConfig",
     "BackendError",
     "CacheInfo",
+    "CachedCoroutineFunction",
+    "CachedFunction",
     "ConfigurationError",
     "DiskConfig",
     "MemoryConfig",

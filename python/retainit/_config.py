@@ -6,46 +6,33 @@ checked at once, everything else against the schema of the plugin when the backe
 
 from __future__ import annotations
 
-import enum
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from retainit import _native
+from retainit._options import (
+    UNSET,
+    Duration,
+    Size,
+    Unset,
+    check_duration,
+    check_name,
+    check_namespace,
+    located,
+)
 from retainit.errors import ConfigurationError
 
 __all__ = [
-    "UNSET",
     "BackendConfig",
     "BackendSpec",
     "DiskConfig",
-    "Duration",
     "MemoryConfig",
     "PluginConfig",
-    "Size",
     "TieredConfig",
-    "Unset",
+    "check_tiers",
 ]
-
-
-class Unset(enum.Enum):
-    """The type of `UNSET`."""
-
-    UNSET = "UNSET"
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-#: Said of an option that is left to others, where `None` has a meaning of its own.
-UNSET: Final = Unset.UNSET
-
-#: Seconds, a ``timedelta``, or text such as ``"90s"``, ``"2h30m"``, ``"7d"``.
-Duration: TypeAlias = "float | timedelta | str"
-#: Bytes, or text such as ``"512MiB"``.
-Size: TypeAlias = "int | str"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,29 +198,6 @@ class PluginConfig(BackendConfig):
 BackendSpec: TypeAlias = "str | BackendConfig"
 
 
-def seconds(ttl: Duration | Unset | None) -> float | Unset | None:
-    """A checked duration in seconds; `None` and `UNSET` stay what they are."""
-    return ttl if ttl is None or isinstance(ttl, Unset) else _native.parse_duration(ttl)
-
-
-def check_duration(value: object, subject: str) -> None:
-    """Refuses what is no duration; `None` and `UNSET` are fine."""
-    if value is not None and value is not UNSET:
-        _located(subject, _native.parse_duration, value)
-
-
-def check_name(value: object, subject: str) -> None:
-    """Refuses what is no name."""
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{subject}: expected a name, found `{value!r}`")
-
-
-def check_namespace(value: object, subject: str) -> None:
-    """Refuses what is no namespace; `None` is fine."""
-    if value is not None:
-        check_name(value, subject)
-
-
 def check_tiers(tiers: object, subject: str) -> tuple[BackendSpec, ...]:
     """The tiers, if that is what they are."""
     if isinstance(tiers, str) or not isinstance(tiers, Sequence) or not tiers:
@@ -259,14 +223,7 @@ def _check_units(config: BackendConfig) -> None:
             value = getattr(config, name, None)
             # Zero is a size to some plugins; their schemas know.
             if value is not None and value != 0:
-                _located(f"option `{name}` of `{type(config).__name__}`", parse, value)
-
-
-def _located(subject: str, parse: Callable[[Any], object], value: object) -> None:
-    try:
-        parse(value)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{subject}: {error}") from None
+                located(f"option `{name}` of `{type(config).__name__}`", parse, value)
 
 
 def _plain(config: BackendConfig) -> dict[str, object]:

@@ -9,6 +9,8 @@ caller's own task, and who is cancelled there leaves the next one to start again
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Callable
@@ -56,7 +58,7 @@ async def answer(
             with _lock:
                 _running[step.id] = _Running(loop, task)
             flight = step.id
-            task.add_done_callback(lambda task: _ended(flight, task))
+            task.add_done_callback(functools.partial(_ended, flight))
             del step
             return _native.copied(function, await _shielded(flight, task))
         if not step.may_wait():
@@ -164,10 +166,8 @@ async def _landed_on_trio(flight: _native.Flight) -> None:
     token = trio.lowlevel.current_trio_token()
 
     def wake() -> None:
-        try:
+        with contextlib.suppress(trio.RunFinishedError):
             token.run_sync_soon(landed.set)
-        except trio.RunFinishedError:
-            pass
 
     flight.subscribe(wake)
     await landed.wait()

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, overload
 
+from retainit._cached import make
 from retainit._config import PluginConfig
-from retainit._function import make
+
+if TYPE_CHECKING:
+    from retainit._types import CachedCoroutineFunction, CachedFunction, Decorator, P, R
 
 __all__ = ["lru_cache"]
 
 
+@overload
+def lru_cache(  # type: ignore[overload-overlap]  # a coroutine is a result too, but the nearer type wins
+    maxsize: Callable[P, Coroutine[Any, Any, R]], typed: bool = False
+) -> CachedCoroutineFunction[P, R]: ...
+@overload
+def lru_cache(maxsize: Callable[P, R], typed: bool = False) -> CachedFunction[P, R]: ...
+@overload
+def lru_cache(maxsize: int | None = 128, typed: bool = False) -> Decorator: ...
 def lru_cache(maxsize: int | Callable[..., Any] | None = 128, typed: bool = False) -> Any:
     """Keeps the `maxsize` results used last; `None` keeps all.
 
@@ -31,7 +42,7 @@ def lru_cache(maxsize: int | Callable[..., Any] | None = 128, typed: bool = Fals
 def _cached(function: Any, maxsize: int | None, typed: bool) -> Any:
     # A configuration object of its own: a backend of its own, which goes with the function.
     backend = PluginConfig("memory", max_size=maxsize, policy="lru", shards=1)
-    cached = make(
+    return make(
         function,
         {
             "backend": backend,
@@ -48,4 +59,3 @@ def _cached(function: Any, maxsize: int | None, typed: bool) -> Any:
         },
         typed=typed,
     )
-    return cached

@@ -11,15 +11,8 @@ from pathlib import Path
 import pytest
 
 from retainit import _native
-from retainit._config import (
-    UNSET,
-    BackendConfig,
-    DiskConfig,
-    MemoryConfig,
-    PluginConfig,
-    TieredConfig,
-    seconds,
-)
+from retainit._config import BackendConfig, DiskConfig, MemoryConfig, PluginConfig, TieredConfig
+from retainit._options import UNSET, seconds
 from retainit.errors import (
     BackendError,
     ConfigurationError,

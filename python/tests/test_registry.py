@@ -14,7 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from retainit import _native, _registry
-from retainit._config import UNSET, DiskConfig, MemoryConfig, PluginConfig, TieredConfig
+from retainit._config import DiskConfig, MemoryConfig, PluginConfig, TieredConfig
+from retainit._options import UNSET
 from retainit._registry import (
     default_backend,
     get_backend,

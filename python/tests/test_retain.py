@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 import retainit
-from retainit import MISSING, ConfigurationError, DiskConfig, MemoryConfig, UnkeyableError, UnkeyableWarning, retain
+from retainit import (
+    MISSING,
+    ConfigurationError,
+    DiskConfig,
+    MemoryConfig,
+    UnkeyableError,
+    UnkeyableWarning,
+    retain,
+)
 
 
 class Calls:
