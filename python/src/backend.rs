@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::PyFrozenSet;
 use retainit_core::abi::capability;
 use retainit_core::loader::{Kind, Origin, Registry};
 use retainit_core::{Function, Instance};
 
+use crate::once::Once;
 use crate::{errors, handle};
 
 /// How long closing may take.
@@ -110,9 +110,9 @@ impl Backend {
 /// # Errors
 /// Python's side could not say where they are.
 pub fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
-    static REGISTRY: PyOnceLock<&'static Registry> = PyOnceLock::new();
+    static REGISTRY: Once<&'static Registry> = Once::new();
     REGISTRY
-        .get_or_try_init(py, || {
+        .get_or_make(py, || {
             let (bundled, distributions): (PathBuf, Vec<(String, Vec<PathBuf>)>) =
                 py.import("retainit._discovery")?.call_method0("locations")?.extract()?;
             let registry = Registry::new();

@@ -8,7 +8,6 @@ use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use retainit_core::entry::codec;
 use retainit_core::flight::{Flight, Flights, Landing};
@@ -19,6 +18,7 @@ use retainit_plugin_api::sdk::Value;
 use crate::errors;
 use crate::function::Cold;
 use crate::handle;
+use crate::once::Once;
 use crate::view;
 
 /// What a load hands to those who joined.
@@ -96,7 +96,7 @@ impl<'py> Language for Objects<'_, 'py> {
     }
 
     fn dump(&self, object: &Self::Object) -> Result<(u16, PyBackedBytes), Error> {
-        static DUMPS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static DUMPS: Once<Py<PyAny>> = Once::new();
         let dumped = DUMPS
             .import(self.py, "pickle", "dumps")
             .and_then(|dumps| dumps.call1((object, 5)))
@@ -107,7 +107,7 @@ impl<'py> Language for Objects<'_, 'py> {
     }
 
     fn load(&self, codec: u16, payload: Payload) -> Result<Self::Object, Error> {
-        static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static LOADS: Once<Py<PyAny>> = Once::new();
         if codec != codec::PICKLE {
             return Err(Error::new(ErrorKind::Corrupt, "deserialize", format!("unknown codec `{codec}`")));
         }
@@ -130,9 +130,9 @@ pub struct Holding {
 }
 
 fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static VARIABLE: Once<Py<PyAny>> = Once::new();
     VARIABLE
-        .get_or_try_init(py, || {
+        .get_or_make(py, || {
             Ok(py.import("contextvars")?.getattr("ContextVar")?.call1(("retainit_loads",))?.unbind())
         })
         .map(|variable| variable.bind(py))
@@ -189,7 +189,7 @@ pub fn holding(py: Python<'_>) -> Vec<Arc<Flight<Shared>>> {
 
 /// Whether this thread drives an event loop of asyncio.
 pub fn drives_a_loop(py: Python<'_>) -> bool {
-    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static RUNNING: Once<Py<PyAny>> = Once::new();
     let Ok(modules) = py.import("sys").and_then(|sys| sys.getattr("modules")) else { return false };
     // Nobody has a loop who has not imported asyncio, and importing it is not for us to do.
     if !modules.contains("asyncio.events").unwrap_or(false) {

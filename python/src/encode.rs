@@ -6,7 +6,6 @@
 use pyo3::exceptions::PyRecursionError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
 };
@@ -14,6 +13,7 @@ use retainit_core::key::{tag, KeyBuffer};
 
 use crate::errors::UNKEYABLE;
 use crate::intern::Interns;
+use crate::once::Once;
 
 /// Values nested deeper than this have no key: they are most likely cyclic.
 const DEPTH: usize = 100;
@@ -59,7 +59,7 @@ pub unsafe fn fast(object: *mut ffi::PyObject, key: &mut KeyBuffer) -> bool {
 }
 
 /// Types whose objects are known to have no encoding, with which hits need not ask Python's side.
-static IRREDUCIBLE: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+static IRREDUCIBLE: Once<Py<PyDict>> = Once::new();
 /// Types remembered; beyond it the list starts over, so that classes made at run time can go.
 const TYPES: usize = 4096;
 
@@ -204,10 +204,10 @@ impl<'py> Encoder<'_, 'py> {
 
     /// Another type: what its reducer makes of it, or a number of its own.
     fn other(&mut self, object: &Bound<'py, PyAny>, depth: usize) -> PyResult<()> {
-        static REDUCER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static REDUCER: Once<Py<PyAny>> = Once::new();
         let py = object.py();
         let kind = object.get_type();
-        let irreducible = IRREDUCIBLE.get_or_init(py, || PyDict::new(py).unbind()).bind(py);
+        let irreducible = IRREDUCIBLE.get_or_make(py, || Ok(PyDict::new(py).unbind()))?.bind(py);
         if !irreducible.contains(&kind)? {
             let reducer = REDUCER.import(py, "retainit._keys", "reducer")?.call1((&kind,))?;
             if reducer.is_none() {

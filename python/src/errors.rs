@@ -1,18 +1,19 @@
 //! Exceptions: the classes of `retainit.errors`, raised from here.
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use retainit_core::{Error, ErrorKind};
+
+use crate::once::Once;
 
 /// A class of `retainit.errors`.
 pub struct Exception {
     name: &'static str,
-    class: PyOnceLock<Py<PyAny>>,
+    class: Once<Py<PyAny>>,
 }
 
 impl Exception {
     const fn new(name: &'static str) -> Self {
-        Exception { name, class: PyOnceLock::new() }
+        Exception { name, class: Once::new() }
     }
 
     /// An exception of this class.

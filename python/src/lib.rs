@@ -10,7 +10,7 @@
 //! | `awaitable` | what a hit of an asynchronous function returns |
 //! | `loads`, `operations`, `backend`, `config` | what the Python layer is built on |
 //! | `view` | stored bytes as Python reads them |
-//! | `state`, `process` | attention bits; fork and exit |
+//! | `state`, `once`, `process` | attention bits; what is made once; fork and exit |
 //!
 //! `unsafe` here is CPython's C API; each use says why it holds.
 
@@ -25,6 +25,7 @@ mod handle;
 mod intern;
 mod loads;
 mod miss;
+mod once;
 mod operations;
 mod process;
 mod signature;

@@ -5,7 +5,6 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use retainit_core::abi::call::NEVER;
 use retainit_core::key::{self, tag, KeyBuffer};
@@ -15,6 +14,7 @@ use retainit_core::tier::CallKey;
 use crate::caller::{Objects, PythonCall, FLIGHTS};
 use crate::encode::Encoder;
 use crate::function::{self, Cold, Function};
+use crate::once::Once;
 use crate::{awaitable, errors, handle, signature, state};
 
 /// A call's key.
@@ -157,7 +157,7 @@ fn look<'py>(objects: &Objects<'_, 'py>, key: &CallKey) -> PyResult<Option<Bound
 /// # Errors
 /// What Python's side raised.
 pub fn is_disabled(py: Python<'_>) -> PyResult<bool> {
-    static ASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static ASK: Once<Py<PyAny>> = Once::new();
     let state = state::load();
     if state & state::RELEASES != 0 {
         // SAFETY: attached, no lock held.
@@ -261,7 +261,7 @@ fn equality_key<'py>(
     keywords: Option<&Bound<'py, PyDict>>,
     typed: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static MAKE: Once<Py<PyAny>> = Once::new();
     if keywords.is_none_or(|keywords| keywords.is_empty()) && !typed {
         let only = if arguments.len() == 1 { Some(arguments.get_item(0)?) } else { None };
         // SAFETY: attached and valid.

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,3 +38,32 @@ def clock() -> Iterator[Clock]:
     _native.freeze_clock()
     yield Clock()
     _native.thaw_clock()
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., str]:
+    """Runs a program in an interpreter of its own, which has to end well and say nothing on stderr."""
+
+    def run(program: str, *arguments: object, code: int = 0, timeout: float = 60) -> str:
+        file = tmp_path / "program.py"
+        file.write_text(textwrap.dedent(program))
+        command = [sys.executable, "-W", "error", str(file), *map(str, arguments)]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            # Its children too, which hold the pipes.
+            os.killpg(process.pid, signal.SIGKILL)
+            stdout, stderr = process.communicate()
+            pytest.fail(f"still running after {timeout} s\n{stdout}\n{stderr}")
+        assert (process.returncode, stderr) == (code, ""), stdout
+        return stdout
+
+    return run
