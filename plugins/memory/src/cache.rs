@@ -60,12 +60,12 @@ pub struct Seen<T> {
 
 impl Cache {
     /// An empty cache.
-    pub fn new(config: &Config, host: Host) -> Self {
+    pub fn new(config: &Config, hasher: Hasher, host: Host) -> Self {
         let shards =
             (0..config.shards()).map(|_| Padded(Locked::new(Shard::new(config.policy, random_word()))));
         Cache {
             shards: shards.collect(),
-            hasher: Hasher::random(),
+            hasher,
             budget: Budget::new(config.max_size, config.max_bytes),
             host,
             refused: AtomicU64::new(0),

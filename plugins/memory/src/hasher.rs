@@ -14,7 +14,12 @@ pub struct Hasher(RapidSecrets);
 impl Hasher {
     /// A hasher with a random seed.
     pub fn random() -> Self {
-        Hasher(RapidSecrets::seed(random_word()))
+        Hasher::seeded(random_word())
+    }
+
+    /// A hasher that everybody who knows the seed can foresee.
+    pub fn seeded(seed: u64) -> Self {
+        Hasher(RapidSecrets::seed(seed))
     }
 
     /// The hash of `key`: its upper bits find it within a shard, the lowest choose the shard.
@@ -56,7 +61,7 @@ mod tests {
         ];
         for (family, key) in families.iter().enumerate() {
             for seed in 0..32 {
-                let hasher = Hasher(RapidSecrets::seed(seed));
+                let hasher = Hasher::seeded(seed);
                 let hashes: Vec<u32> = (0..65_536).map(|n| hasher.hash(&key(n))).collect();
                 for byte in 0..4 {
                     // Four hundred is six standard deviations above the mean.

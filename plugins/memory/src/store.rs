@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::cache::{integer, Cache, Condition, Write};
 use super::config::Config;
+use super::hasher::Hasher;
 use super::lease::Leases;
 use super::sweeper::Sweeper;
 
@@ -25,6 +26,27 @@ pub struct MemoryBackend {
 }
 
 impl MemoryBackend {
+    /// An instance whose hashes, and so whose shards and evictions, are the same in every run: for tests
+    /// and measurements only, because whoever knows the seed can choose keys that collide. No option
+    /// leads here.
+    ///
+    /// # Errors
+    /// Those of [`open`](Backend::open).
+    #[doc(hidden)]
+    pub fn seeded(options: Config, host: Host, seed: u64) -> Result<Self> {
+        Self::hashing_with(Hasher::seeded(seed), options, host)
+    }
+
+    fn hashing_with(hasher: Hasher, options: Config, host: Host) -> Result<Self> {
+        options.check()?;
+        Ok(MemoryBackend {
+            cache: Arc::new(Cache::new(&options, hasher, host)),
+            sweeper: Sweeper::new(options.sweep_interval(), host),
+            leases: Leases::new(),
+            host,
+        })
+    }
+
     /// The time, for what needs one even where the call does not say.
     fn now(&self, call: &Call<'_>) -> i64 {
         match call.now() {
@@ -75,13 +97,7 @@ impl Backend for MemoryBackend {
     type Options = Config;
 
     fn open(options: Config, host: Host) -> Result<Self> {
-        options.check()?;
-        Ok(MemoryBackend {
-            cache: Arc::new(Cache::new(&options, host)),
-            sweeper: Sweeper::new(options.sweep_interval(), host),
-            leases: Leases::new(),
-            host,
-        })
+        Self::hashing_with(Hasher::random(), options, host)
     }
 
     #[inline(always)]

@@ -14,6 +14,7 @@ use retainit_plugin_api::abi::host::{HostRef, HostTable};
 use retainit_plugin_api::abi::value::{RefTable, Slice, Value, OBJECT};
 use retainit_plugin_api::abi::{status, Prelude};
 use retainit_plugin_api::sdk::export::BackendExport;
+use retainit_plugin_api::sdk::Host;
 
 static TABLE: BackendTable = BackendExport::<MemoryBackend>::TABLE;
 static EVICTED: AtomicU64 = AtomicU64::new(0);
@@ -58,6 +59,12 @@ unsafe extern "C" fn release(object: *mut c_void) {
 
 /// An instance, called as a host calls it.
 pub struct Instance(*mut c_void);
+
+/// The host, as the SDK shows it to a backend that is opened without the table.
+pub fn host() -> Host {
+    // SAFETY: the table is static, and none of its functions looks at the context.
+    unsafe { Host::new(HostRef { table: &HOST, context: std::ptr::null_mut() }) }
+}
 
 impl Instance {
     /// Opens one.

@@ -1,6 +1,9 @@
 //! Seeded traces, and what share of them a policy finds.
 
-use super::{call, Instance, Random};
+use retainit_memory::{Algorithm, Config, MemoryBackend};
+use retainit_plugin_api::sdk::{Backend, Call, Entry, Value, NEVER};
+
+use super::{call, host, Random};
 
 /// Requests of a trace.
 const REQUESTS: usize = 600_000;
@@ -8,6 +11,11 @@ const REQUESTS: usize = 600_000;
 const POPULAR: u64 = 100_000;
 /// Distinct keys of the loop.
 const LOOP: u64 = 20_000;
+/// Shards of every cache: the default depends on the machine, and the figures must not.
+const SHARDS: usize = 4;
+/// Seeds of the hash function that a figure is the mean of. Which keys share a shard depends on them,
+/// and for a loop of twice the cache's size that decides what is found.
+pub const SEEDS: std::ops::RangeInclusive<u64> = 1..=5;
 
 /// A sequence of requests.
 #[derive(Debug, Clone, Copy)]
@@ -61,18 +69,27 @@ impl Trace {
     }
 }
 
+/// The mean over [`SEEDS`] of [`hit_ratio`].
+pub fn mean_hit_ratio(requests: &[u64], policy: Algorithm, size: u64) -> f64 {
+    let ratios = SEEDS.map(|seed| hit_ratio(requests, policy, size, seed));
+    ratios.sum::<f64>() / SEEDS.count() as f64
+}
+
 /// Share of requests found by a cache of `size` entries under `policy`, which is filled by what it
-/// does not find.
-pub fn hit_ratio(requests: &[u64], policy: &str, size: u64) -> f64 {
-    let cache = Instance::open(&format!(r#"{{"policy": "{policy}", "max_size": {size}}}"#));
-    let call = call(1);
+/// does not find. The same in every run.
+pub fn hit_ratio(requests: &[u64], policy: Algorithm, size: u64, seed: u64) -> f64 {
+    let options = Config { policy, max_size: Some(size), shards: Some(SHARDS), ..Config::default() };
+    let cache = MemoryBackend::seeded(options, host(), seed).expect("good options");
+    let raw = call(1);
+    let call = Call::new(&raw);
     let mut hits = 0_u64;
     for request in requests {
         let key = request.to_le_bytes();
-        if cache.get(&call, &key) {
+        if cache.get(&call, &key).expect("a hit or a miss").is_some() {
             hits += 1;
         } else {
-            cache.set(&call, &key, 1, retainit_plugin_api::abi::call::NEVER);
+            let entry = Entry { key: &key, value: Value::from_vec(Vec::new()), ttl: NEVER };
+            cache.set(&call, entry).expect("stored");
         }
     }
     hits as f64 / requests.len() as f64
