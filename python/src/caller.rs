@@ -19,7 +19,7 @@ use crate::errors;
 use crate::function::Cold;
 use crate::handle;
 use crate::once::Once;
-use crate::view;
+use crate::{outcall, view};
 
 /// What a load hands to those who joined.
 pub enum Shared {
@@ -99,7 +99,7 @@ impl<'py> Language for Objects<'_, 'py> {
         static DUMPS: Once<Py<PyAny>> = Once::new();
         let dumped = DUMPS
             .import(self.py, "pickle", "dumps")
-            .and_then(|dumps| dumps.call1((object, 5)))
+            .and_then(|dumps| outcall::call(dumps, (object, 5), None))
             .and_then(|bytes| Ok(PyBackedBytes::from(bytes.cast_into::<PyBytes>()?)));
         dumped.map(|bytes| (codec::PICKLE, bytes)).map_err(|error| {
             self.failure("serialize", "the result cannot be stored outside the process", error)
@@ -113,7 +113,7 @@ impl<'py> Language for Objects<'_, 'py> {
         }
         LOADS
             .import(self.py, "pickle", "loads")
-            .and_then(|loads| loads.call1((view::of(self.py, payload)?,)))
+            .and_then(|loads| outcall::call(loads, (view::of(self.py, payload)?,), None))
             .map_err(|error| self.failure("deserialize", "a stored result cannot be read", error))
     }
 
@@ -246,7 +246,7 @@ impl<'py> Caller for PythonCall<'_, 'py> {
 
     fn run_alone(&self) -> Result<Self::Object, Raised> {
         let wrapped = self.objects.cold.wrapped.bind(self.objects.py);
-        wrapped.call(&self.arguments, self.keywords.as_ref()).map_err(Raised)
+        outcall::call(wrapped, &self.arguments, self.keywords.as_ref()).map_err(Raised)
     }
 
     fn share(&self, outcome: &Result<Self::Object, Raised>) -> Option<Arc<Shared>> {

@@ -14,6 +14,7 @@ use retainit_core::key::{tag, KeyBuffer};
 use crate::errors::UNKEYABLE;
 use crate::intern::Interns;
 use crate::once::Once;
+use crate::outcall;
 
 /// Values nested deeper than this have no key: they are most likely cyclic.
 const DEPTH: usize = 100;
@@ -209,14 +210,14 @@ impl<'py> Encoder<'_, 'py> {
         let kind = object.get_type();
         let irreducible = IRREDUCIBLE.get_or_make(py, || Ok(PyDict::new(py).unbind()))?.bind(py);
         if !irreducible.contains(&kind)? {
-            let reducer = REDUCER.import(py, "retainit._keys", "reducer")?.call1((&kind,))?;
+            let reducer = outcall::call(REDUCER.import(py, "retainit._keys", "reducer")?, (&kind,), None)?;
             if reducer.is_none() {
                 if irreducible.len() >= TYPES {
                     irreducible.clear();
                 }
                 irreducible.set_item(&kind, py.None())?;
             } else {
-                let reduced = reducer.call1((object,)).map_err(|error| {
+                let reduced = outcall::call(&reducer, (object,), None).map_err(|error| {
                     let endless = error.is_instance_of::<PyRecursionError>(py);
                     if endless {
                         UNKEYABLE.error("a value that contains itself has no key")

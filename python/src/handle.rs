@@ -17,7 +17,7 @@ use crossbeam_queue::SegQueue;
 use pyo3::ffi;
 use retainit_plugin_api::abi::value::{RefTable, Value as RawValue, OBJECT};
 
-use crate::state;
+use crate::{outcall, state};
 
 /// References to plain objects.
 pub static PLAIN: RefTable = RefTable { retain: plain_retain, release: plain_release };
@@ -103,7 +103,7 @@ impl CellList {
                     std::mem::replace(&mut (*cell).keep, ptr::null_mut()),
                 ];
                 for object in objects {
-                    ffi::Py_XDECREF(object);
+                    outcall::release(object);
                 }
             }
         }
@@ -236,8 +236,8 @@ unsafe fn free_cell(cell: *mut Cell) {
         unlink(cell);
         let cell = Box::from_raw(cell);
         // Dropping objects runs code, so the cell is out of every structure by now.
-        ffi::Py_XDECREF(cell.value);
-        ffi::Py_XDECREF(cell.keep);
+        outcall::release(cell.value);
+        outcall::release(cell.keep);
     }
 }
 
@@ -304,7 +304,7 @@ pub unsafe fn drain() {
         // SAFETY: each entry of the queue is one reference to be dropped.
         unsafe {
             if handle & 1 == 0 {
-                ffi::Py_DECREF(handle as *mut ffi::PyObject);
+                outcall::release(handle as *mut ffi::PyObject);
             } else {
                 drop_cell((handle & !1) as *mut Cell);
             }

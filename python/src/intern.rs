@@ -12,6 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::PyTraverseError;
 
+use crate::outcall;
+
 /// A function's table of interned objects.
 pub struct Interns {
     /// Object to [`Token`].
@@ -53,9 +55,9 @@ impl Drop for Keep {
             let (table, object) = (self.table.bind(py), self.object.bind(py));
             // An object whose hash has changed meanwhile cannot be found, and stays; it is not ours
             // to complain about.
-            let known = table.get_item(object);
+            let known = outcall::dict_find(table, object);
             if known.is_ok_and(|known| known.is_some_and(|known| known.is(token))) {
-                let _ = table.del_item(object);
+                let _ = outcall::dict_remove(table, object);
             }
         });
     }
@@ -81,7 +83,7 @@ impl Interns {
         // SAFETY: as promised; the table holds tokens only, and the result is read before anything
         // else can run.
         unsafe {
-            let token = ffi::PyDict_GetItemWithError(self.table.as_ptr(), object);
+            let token = outcall::dict_get(self.table.as_ptr(), object);
             if token.is_null() {
                 if !ffi::PyErr_Occurred().is_null() {
                     ffi::PyErr_Clear();
@@ -100,9 +102,9 @@ impl Interns {
     pub fn number<'py>(&self, object: &Bound<'py, PyAny>) -> PyResult<Option<(u64, Bound<'py, PyAny>)>> {
         let py = object.py();
         let table = self.table.bind(py);
-        let known = match table.get_item(object) {
+        let known = match outcall::dict_find(table, object) {
             Ok(known) => known,
-            Err(error) if error.is_instance_of::<PyTypeError>(py) && object.hash().is_err() => {
+            Err(error) if error.is_instance_of::<PyTypeError>(py) && outcall::hash(object).is_err() => {
                 return Ok(None)
             }
             Err(error) => return Err(error),
@@ -115,7 +117,7 @@ impl Interns {
                 // Another thread may have been first while the object's methods ran.
                 // SAFETY: attached; the result is borrowed from the table.
                 unsafe {
-                    let token = ffi::PyDict_SetDefault(table.as_ptr(), object.as_ptr(), fresh.as_ptr());
+                    let token = outcall::dict_set_default(table.as_ptr(), object.as_ptr(), fresh.as_ptr());
                     Bound::from_borrowed_ptr_or_err(py, token)?
                 }
             }

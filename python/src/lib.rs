@@ -10,7 +10,8 @@
 //! | `awaitable` | what a hit of an asynchronous function returns |
 //! | `loads`, `operations`, `backend`, `config` | what the Python layer is built on |
 //! | `view` | stored bytes as Python reads them |
-//! | `state`, `once`, `process` | attention bits; what is made once; fork and exit |
+//! | `outcall`, `once` | calls that may run Python code; what is made once |
+//! | `state`, `process` | attention bits; fork and exit |
 //!
 //! `unsafe` here is CPython's C API; each use says why it holds.
 
@@ -27,6 +28,7 @@ mod loads;
 mod miss;
 mod once;
 mod operations;
+mod outcall;
 mod process;
 mod signature;
 mod state;

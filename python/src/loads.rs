@@ -14,6 +14,7 @@ use crate::errors;
 use crate::function;
 use crate::handle;
 use crate::miss::Key;
+use crate::outcall;
 
 /// A load that the holder leads. Letting it go frees those who wait.
 #[pyclass(module = "retainit._native", frozen)]
@@ -138,7 +139,7 @@ impl Flight {
     fn subscribe(&self, callback: Py<PyAny>) {
         self.flight.subscribe(Box::new(move || {
             Python::attach(|py| {
-                if let Err(error) = callback.call0(py) {
+                if let Err(error) = outcall::call(callback.bind(py), (), None) {
                     error.write_unraisable(py, Some(callback.bind(py)));
                 }
             });

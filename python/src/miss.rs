@@ -15,7 +15,7 @@ use crate::caller::{Objects, PythonCall, FLIGHTS};
 use crate::encode::Encoder;
 use crate::function::{self, Cold, Function};
 use crate::once::Once;
-use crate::{awaitable, errors, handle, signature, state};
+use crate::{awaitable, errors, handle, outcall, signature, state};
 
 /// A call's key.
 #[pyclass(module = "retainit._native", frozen)]
@@ -89,11 +89,11 @@ fn answer<'py>(
     let this = function::of(function)?;
     let cold = this.cold()?;
     if is_disabled(py)? {
-        return cold.wrapped.bind(py).call(&arguments, keywords.as_ref());
+        return outcall::call(cold.wrapped.bind(py), &arguments, keywords.as_ref());
     }
     resolve(function, this)?;
     let Some(key) = key_or_warn(this, cold, &arguments, keywords.as_ref())? else {
-        return cold.wrapped.bind(py).call(&arguments, keywords.as_ref());
+        return outcall::call(cold.wrapped.bind(py), &arguments, keywords.as_ref());
     };
     let objects = Objects::new(py, cold, key.keep.as_ref().map(|keep| keep.bind(py).clone()));
     if let Some(value) = look(&objects, &key.call)? {
@@ -108,7 +108,7 @@ fn answer<'py>(
         return Ok(value);
     }
     if let Some(drive) = &cold.drive {
-        return drive.bind(py).call1((function, key, arguments, keywords));
+        return outcall::call(drive.bind(py), (function, key, arguments, keywords), None);
     }
     run(cold, PythonCall { objects, arguments, keywords }, &key.call, Mode::Read)
 }
@@ -137,7 +137,7 @@ pub fn run<'py>(
 pub fn copied<'py>(cold: &Cold, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     match &cold.copy {
         None => Ok(value),
-        Some(copy) => copy.bind(value.py()).call1((value,)),
+        Some(copy) => outcall::call(copy.bind(value.py()), (value,), None),
     }
 }
 
@@ -164,7 +164,7 @@ pub fn is_disabled(py: Python<'_>) -> PyResult<bool> {
         unsafe { handle::drain() };
     }
     Ok(state & state::DISABLED != 0
-        && ASK.import(py, "retainit._registry", "is_disabled")?.call0()?.is_truthy()?)
+        && outcall::call(ASK.import(py, "retainit._registry", "is_disabled")?, (), None)?.is_truthy()?)
 }
 
 /// Makes the tiers those of the present configuration.
@@ -177,7 +177,7 @@ pub fn resolve(function: &Bound<'_, PyAny>, this: &Function) -> PyResult<()> {
     }
     let expected = state::calm();
     let cold = this.cold()?;
-    cold.resolve.bind(function.py()).call1((function,))?;
+    outcall::call(cold.resolve.bind(function.py()), (function,), None)?;
     let tiers = cold.engine.tiers();
     cold.local.set(!tiers.iter().any(retainit_core::tier::Tier::is_outside));
     let first = tiers.first().filter(|tier| tier.keeps_objects() && !tier.may_block());
@@ -202,7 +202,7 @@ fn key_or_warn<'py>(
             if !cold.warned.replace(true) {
                 let text = format!("`{}` runs uncached: {}", cold.engine.name(), error.value(py));
                 let category = py.import("retainit.errors")?.getattr("UnkeyableWarning")?;
-                py.import("warnings")?.call_method1("warn", (text, category, 1))?;
+                outcall::call(&py.import("warnings")?.getattr("warn")?, (text, category, 1), None)?;
             }
             Ok(None)
         }
@@ -228,7 +228,7 @@ pub fn key<'py>(
         let whole = equality_key(arguments, keywords, typed)?;
         let Some((number, token)) = cold.interns.number(&whole)? else {
             // functools' own error: hashing the arguments fails.
-            whole.hash()?;
+            outcall::hash(&whole)?;
             return Ok(None);
         };
         encoder.key.interned(number);
@@ -239,7 +239,7 @@ pub fn key<'py>(
         };
         let mut all = vec![cold.wrapped.bind(py).clone()];
         all.extend(by_position);
-        let built = builder.bind(py).call(PyTuple::new(py, all)?, Some(&by_name))?;
+        let built = outcall::call(builder.bind(py), PyTuple::new(py, all)?, Some(&by_name))?;
         let text = built.cast::<PyString>().map_err(|_| signature::not_text(&built))?.to_str()?;
         key::check_built(text).map_err(|error| errors::from_core(&error))?;
         encoder.key.push(tag::BUILT);
@@ -270,7 +270,8 @@ fn equality_key<'py>(
     }
     let py = arguments.py();
     let none = PyDict::new(py);
-    MAKE.import(py, "functools", "_make_key")?.call1((arguments, keywords.unwrap_or(&none), typed))
+    let make = MAKE.import(py, "functools", "_make_key")?;
+    outcall::call(make, (arguments, keywords.unwrap_or(&none), typed), None)
 }
 
 /// Whether functools looks a call up by its only argument itself.

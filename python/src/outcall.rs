@@ -1,0 +1,145 @@
+//! Calls that may run Python code.
+//!
+//! While it runs, the interpreter may come to its end, and up to 3.13 CPython then ends every other
+//! thread that asks for its lock, with `pthread_exit`: that unwinds the stack, and a Rust frame that
+//! does not expect to be unwound aborts the process. So these calls expect it, and the thread stays
+//! where it is until the process has gone, as threads do from 3.14 on.
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use pyo3::BoundObject;
+
+// As in `pyo3::ffi`, but for the unwinding.
+#[allow(clashing_extern_declarations)]
+extern "C-unwind" {
+    fn PyObject_Call(
+        callable: *mut ffi::PyObject,
+        arguments: *mut ffi::PyObject,
+        keywords: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+    fn PyObject_Hash(object: *mut ffi::PyObject) -> ffi::Py_hash_t;
+    fn PyDict_GetItemWithError(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    fn PyDict_SetDefault(
+        dict: *mut ffi::PyObject,
+        key: *mut ffi::PyObject,
+        value: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+    fn PyDict_DelItem(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> std::ffi::c_int;
+    fn Py_DecRef(object: *mut ffi::PyObject);
+}
+
+/// Stops a thread that is being unwound.
+struct Stay;
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+#[inline(always)]
+fn staying<R>(call: impl FnOnce() -> R) -> R {
+    let stay = Stay;
+    let result = call();
+    std::mem::forget(stay);
+    result
+}
+
+/// Calls an object.
+///
+/// # Errors
+/// What it raised.
+pub fn call<'py, A>(
+    callable: &Bound<'py, PyAny>,
+    arguments: A,
+    keywords: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>>
+where
+    A: IntoPyObject<'py, Target = PyTuple>,
+    A::Error: Into<PyErr>,
+{
+    let py = callable.py();
+    let arguments = arguments.into_pyobject(py).map_err(Into::into)?.into_bound();
+    let keywords = keywords.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: attached, with valid objects; the result is a new reference or null.
+    unsafe {
+        let result = staying(|| PyObject_Call(callable.as_ptr(), arguments.as_ptr(), keywords));
+        Bound::from_owned_ptr_or_err(py, result)
+    }
+}
+
+/// An object's own hash.
+///
+/// # Errors
+/// What its method raised.
+pub fn hash(object: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: attached and valid.
+    if unsafe { staying(|| PyObject_Hash(object.as_ptr())) } == -1 {
+        return Err(PyErr::fetch(object.py()));
+    }
+    Ok(())
+}
+
+/// `PyDict_GetItemWithError`: a borrowed reference, or null with or without an error.
+///
+/// # Safety
+/// Attached, with valid objects.
+#[inline(always)]
+pub unsafe fn dict_get(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe { staying(|| PyDict_GetItemWithError(dict, key)) }
+}
+
+/// What a dict has for a key.
+///
+/// # Errors
+/// What the key's methods raised.
+pub fn dict_find<'py>(
+    dict: &Bound<'py, PyDict>,
+    key: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = dict.py();
+    // SAFETY: attached, with valid objects; the result is borrowed from the dict.
+    let found = unsafe { Bound::from_borrowed_ptr_or_opt(py, dict_get(dict.as_ptr(), key.as_ptr())) };
+    match (found, PyErr::take(py)) {
+        (None, Some(error)) => Err(error),
+        (found, _) => Ok(found),
+    }
+}
+
+/// `PyDict_SetDefault`: a borrowed reference, or null with an error.
+///
+/// # Safety
+/// Attached, with valid objects.
+pub unsafe fn dict_set_default(
+    dict: *mut ffi::PyObject,
+    key: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe { staying(|| PyDict_SetDefault(dict, key, value)) }
+}
+
+/// Takes a key out of a dict.
+///
+/// # Errors
+/// It is not there, or what its methods raised.
+pub fn dict_remove(dict: &Bound<'_, PyDict>, key: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: attached, with valid objects.
+    if unsafe { staying(|| PyDict_DelItem(dict.as_ptr(), key.as_ptr())) } < 0 {
+        return Err(PyErr::fetch(dict.py()));
+    }
+    Ok(())
+}
+
+/// Gives a reference up, or nothing for null.
+///
+/// # Safety
+/// Attached; the caller owns the reference.
+pub unsafe fn release(object: *mut ffi::PyObject) {
+    // SAFETY: as promised.
+    unsafe { staying(|| Py_DecRef(object)) }
+}
