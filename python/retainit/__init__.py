@@ -67,7 +67,8 @@ else:
             raise AttributeError(f"module `retainit` has no attribute `{name}`")
         from importlib import import_module
 
-        value = globals()[name] = getattr(import_module(f"retainit.{_LATER[name]}"), name)
+        with _process.lock:
+            value = globals()[name] = getattr(import_module(f"retainit.{_LATER[name]}"), name)
         return value
 
     def __dir__():

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from retainit import _methods, _native
+from retainit import _methods, _native, _process
 from retainit._options import UNSET
 from retainit.errors import ConfigurationError, UnkeyableError, UnkeyableWarning
 
@@ -78,7 +78,9 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
 
 
 def _resolve(cached: Any) -> None:
-    from retainit import _registry
+    # Imported where it is used: importing this package is to be quick.
+    with _process.lock:
+        from retainit import _registry
 
     options = cached._retain
     defaults = _registry.defaults()

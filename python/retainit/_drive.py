@@ -173,6 +173,13 @@ async def _landed_on_trio(flight: _native.Flight) -> None:
     await landed.wait()
 
 
+def forget() -> None:
+    """In a child after a fork: the loads of the parent's loops go on there."""
+    global _lock
+    _lock = threading.Lock()
+    _running.clear()
+
+
 def _loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()

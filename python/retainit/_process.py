@@ -6,44 +6,37 @@ import atexit
 import os
 import sys
 import threading
-from typing import Any
 
 from retainit import _native
 
+#: Held while the registry changes, and while modules are imported that are not from the start: a child must
+#: find neither half done, nor this lock held by a thread it has not. Reentrant, because collecting garbage
+#: while it is held may run anything.
+lock = threading.RLock()
+
 
 def _before() -> None:
-    # A child must not find the registry half changed, nor its lock held by a thread it has not.
     # Taken first: who holds it may need anything, and natively nothing is held yet.
-    registry = _module("_registry")
-    if registry is not None:
-        registry._registry.lock.acquire()
+    lock.acquire()
     _native.before_fork()
 
 
 def _in_parent() -> None:
     _native.after_fork_in_parent()
-    registry = _module("_registry")
-    if registry is not None:
-        registry._registry.lock.release()
+    lock.release()
 
 
 def _in_child() -> None:
     lost = _native.after_fork_in_child()
-    drive = _module("_drive")
+    lock.release()
+    drive = sys.modules.get("retainit._drive")
     if drive is not None:
-        # The loads of the parent's loops go on there.
-        drive._lock = threading.Lock()
-        drive._running.clear()
-    registry = _module("_registry")
-    if registry is not None:
-        registry._registry.lock.release()
-        if lost:
-            # Their plugins know nothing of forks: the child opens them anew.
-            registry.abandon(lost)
+        drive.forget()
+    if lost:
+        from retainit import _registry
 
-
-def _module(name: str) -> Any:
-    return sys.modules.get(f"retainit.{name}")
+        # Their plugins know nothing of forks: the child opens them anew.
+        _registry.abandon(lost)
 
 
 if hasattr(os, "register_at_fork"):

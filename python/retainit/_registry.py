@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from retainit import _native
+from retainit import _native, _process
 from retainit._config import (
     BackendConfig,
     BackendSpec,
@@ -136,8 +135,7 @@ class _Registry:
     """The layers, and what is open."""
 
     def __init__(self) -> None:
-        # Reentrant, because collecting garbage while it is held may run anything.
-        self.lock = threading.RLock()
+        self.lock = _process.lock
         self.opened: dict[str, Tier] = {}
         # Tiers of configuration objects, by identity, for as long as the object lives.
         self.owned: dict[int, tuple[weakref.ref[BackendConfig], Tier]] = {}
@@ -458,12 +456,5 @@ def _changed() -> None:
     _native.advance_generation()
 
 
-def _after_fork_in_child() -> None:
-    # The thread that held the lock may not exist here.
-    _registry.lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 # What a backend has not written yet is written before the interpreter goes.
 atexit.register(shutdown)

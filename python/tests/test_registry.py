@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import threading
 import weakref
 from collections.abc import Callable
@@ -224,25 +225,28 @@ class TestLifetimes:
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
     @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     def test_a_child_is_not_stuck_on_a_lock_of_its_parents_threads(self) -> None:
-        held, release = threading.Event(), threading.Event()
+        done = threading.Event()
 
         def hold() -> None:
-            with _registry._registry.lock:
-                held.set()
-                release.wait()
+            while not done.is_set():
+                with _registry._registry.lock:
+                    done.wait(0.001)
 
-        holder = threading.Thread(target=hold)
-        holder.start()
-        held.wait()
+        holders = [threading.Thread(target=hold) for _ in range(2)]
+        for holder in holders:
+            holder.start()
         try:
-            child = os.fork()
-            if child == 0:
-                register_backend("child", MemoryConfig())
-                os._exit(7 if resolve("child") else 1)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            for _ in range(10):
+                child = os.fork()
+                if child == 0:
+                    signal.alarm(20)
+                    register_backend("child", MemoryConfig())
+                    os._exit(7 if resolve("child") else 1)
+                assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         finally:
-            release.set()
-            holder.join()
+            done.set()
+            for holder in holders:
+                holder.join()
 
 
 class TestInit:
