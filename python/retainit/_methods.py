@@ -25,7 +25,7 @@ def _key(cached: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> _
 
 def _on(cached: Any, operation: Callable[..., Any], *arguments: Any) -> Any:
     """Runs an operation; on asynchronous functions as a coroutine."""
-    if not inspect.iscoroutinefunction(cached):
+    if not _native.is_asynchronous(cached):
         return operation(*arguments)
     from retainit._drive import off_loop
 
@@ -77,7 +77,7 @@ def cache_clear(self: Any) -> Any:
 
 def cache_refresh(self: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Runs the function, and keeps and returns what it returns."""
-    if not inspect.iscoroutinefunction(self):
+    if not _native.is_asynchronous(self):
         return _native.refresh(self, _key(self, args, kwargs), args, kwargs)
     from retainit._drive import answer
 

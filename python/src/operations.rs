@@ -155,6 +155,12 @@ pub fn is_disabled(py: Python<'_>) -> PyResult<bool> {
     miss::is_disabled(py)
 }
 
+/// Whether calls of the function are awaited.
+#[pyfunction]
+pub fn is_asynchronous(function: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(function::of(function)?.is_asynchronous())
+}
+
 /// Whether operations on the function's entries may block.
 #[pyfunction]
 pub fn may_block(function: &Bound<'_, PyAny>) -> PyResult<bool> {
