@@ -4,7 +4,7 @@ from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import Token
 from os import PathLike
 from types import MethodType, TracebackType
-from typing import Any, Final, Generic, TypeAlias, TypedDict, TypeVar, final, overload
+from typing import Any, Final, Generic, TypeAlias, TypedDict, TypeVar, final, overload, type_check_only
 
 from typing_extensions import Self
 
@@ -67,6 +67,7 @@ class Key:
 # A parameter: its name, `inspect`'s kind, whether it has a default, the default, whether it is excluded.
 _Parameter: TypeAlias = tuple[str, int, bool, Any, bool]
 
+@type_check_only
 class _FunctionOptions(TypedDict):
     name: str
     parameters: Sequence[_Parameter]
@@ -170,15 +171,18 @@ def at_exit() -> None: ...
 
 # --- configuration (config.rs) --------------------------------------------------------------------
 
+@type_check_only
 class PluginEntry(TypedDict, total=False):
     name: str
     path: str
     sha256: str | None
     directory: str
 
+@type_check_only
 class _BackendEntryTtl(TypedDict, total=False):
     ttl: float | None
 
+@type_check_only
 class BackendEntry(_BackendEntryTtl):
     name: str
     type: str
@@ -187,6 +191,7 @@ class BackendEntry(_BackendEntryTtl):
     line: int
     origins: dict[str, tuple[int, str | None]]
 
+@type_check_only
 class ConfigFile(TypedDict):
     file: str
     plugins: list[PluginEntry]
