@@ -14,6 +14,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::lock::Mutex;
+use rapidhash::quality::RandomState;
 
 /// Called once when the flight has landed, on the thread that landed it, without locks.
 pub type Landed = Box<dyn FnOnce() + Send>;
@@ -38,7 +39,7 @@ impl<T> Clone for Landing<T> {
 
 /// One load under way.
 pub struct Flight<T> {
-    key: Box<[u8]>,
+    key: Arc<[u8]>,
     fenced: AtomicBool,
     /// Held while the value is written into tiers; fencing takes it, so that a fence that was set
     /// is never overtaken by a write that had begun.
@@ -56,9 +57,9 @@ struct State<T> {
 }
 
 impl<T> Flight<T> {
-    fn new(key: &[u8], fenced: bool) -> Arc<Self> {
+    fn new(key: Arc<[u8]>, fenced: bool) -> Arc<Self> {
         Arc::new(Flight {
-            key: key.into(),
+            key,
             fenced: AtomicBool::new(fenced),
             gate: Mutex::new(()),
             state: Mutex::new(State {
@@ -202,7 +203,7 @@ impl Scope {
 const SHARDS: usize = 16;
 
 struct Shard<T> {
-    flights: HashMap<Box<[u8]>, Arc<Flight<T>>>,
+    flights: HashMap<Arc<[u8]>, Arc<Flight<T>>, RandomState>,
     /// Invalidations under way: flights that begin meanwhile may read what is about to go, so they
     /// are born fenced.
     invalidating: Vec<(u64, Scope)>,
@@ -211,7 +212,7 @@ struct Shard<T> {
 /// All loads under way, by local key.
 pub struct Flights<T> {
     shards: [Mutex<Shard<T>>; SHARDS],
-    hasher: std::hash::RandomState,
+    hasher: RandomState,
     tickets: std::sync::atomic::AtomicU64,
     /// Guards the check for cycles and the edges it walks.
     waits: Mutex<()>,
@@ -221,9 +222,9 @@ impl<T> Default for Flights<T> {
     fn default() -> Self {
         Flights {
             shards: std::array::from_fn(|_| {
-                Mutex::new(Shard { flights: HashMap::new(), invalidating: Vec::new() })
+                Mutex::new(Shard { flights: HashMap::default(), invalidating: Vec::new() })
             }),
-            hasher: std::hash::RandomState::new(),
+            hasher: RandomState::default(),
             tickets: std::sync::atomic::AtomicU64::new(0),
             waits: Mutex::new(()),
         }
@@ -242,10 +243,11 @@ impl<T> Flights<T> {
             return Begin::Join(flight.clone());
         }
         let fenced = shard.invalidating.iter().any(|(_, scope)| scope.covers(key));
-        let flight = Flight::new(key, fenced);
+        let key: Arc<[u8]> = key.into();
+        let flight = Flight::new(key.clone(), fenced);
         if !fenced {
             // A fenced flight is not joined: its value may be older than its followers' calls.
-            shard.flights.insert(key.into(), flight.clone());
+            shard.flights.insert(key, flight.clone());
         }
         drop(shard);
         Begin::Lead(Lead { flights: self.clone(), flight })
@@ -378,124 +380,4 @@ impl<T> Drop for Fence<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::slice::from_ref;
-
-    use super::*;
-
-    fn lead(flights: &Arc<Flights<u32>>, key: &[u8]) -> Lead<u32> {
-        match flights.begin(key) {
-            Begin::Lead(lead) => lead,
-            Begin::Join(_) => panic!("expected to lead"),
-        }
-    }
-
-    fn join(flights: &Arc<Flights<u32>>, key: &[u8]) -> Arc<Flight<u32>> {
-        match flights.begin(key) {
-            Begin::Lead(_) => panic!("expected to join"),
-            Begin::Join(flight) => flight,
-        }
-    }
-
-    #[test]
-    fn followers_share_what_the_leader_lands_with() {
-        let flights = Arc::new(Flights::default());
-        let leader = lead(&flights, b"k");
-        let follower = join(&flights, b"k");
-        let waiting = std::thread::spawn(move || loop {
-            if let Some(landing) = follower.wait(Duration::from_millis(10)) {
-                return landing;
-            }
-        });
-        leader.share(Arc::new(7));
-        assert!(matches!(waiting.join().unwrap(), Landing::Shared(value) if *value == 7));
-        assert!(flights.is_empty());
-    }
-
-    #[test]
-    fn an_abandoned_flight_frees_its_followers() {
-        let flights = Arc::new(Flights::<u32>::default());
-        let leader = lead(&flights, b"k");
-        let follower = join(&flights, b"k");
-        let called = Arc::new(AtomicBool::new(false));
-        let flag = called.clone();
-        follower.subscribe(Box::new(move || flag.store(true, Ordering::SeqCst)));
-        drop(leader);
-        assert!(called.load(Ordering::SeqCst));
-        assert!(matches!(follower.landing(), Some(Landing::Abandoned)));
-        drop(lead(&flights, b"k"));
-    }
-
-    #[test]
-    fn an_invalidated_load_writes_nothing_and_is_not_joined() {
-        let flights = Arc::new(Flights::<u32>::default());
-        let old = lead(&flights, b"fn1-a");
-        let other = lead(&flights, b"fn2-a");
-        let fence = flights.fence(&Scope::Prefix(b"fn1".to_vec()));
-        let during = lead(&flights, b"fn1-b");
-        assert!(during.flight().is_fenced(), "it may have read what is about to go");
-        drop(fence);
-        assert!(old.flight().write(|| ()).is_none());
-        assert!(during.flight().write(|| ()).is_none());
-        assert!(other.flight().write(|| ()).is_some());
-        let fresh = lead(&flights, b"fn1-a");
-        assert!(fresh.flight().write(|| ()).is_some());
-    }
-
-    #[test]
-    fn a_fence_waits_for_a_write_that_has_begun() {
-        let flights = Arc::new(Flights::<u32>::default());
-        let leader = lead(&flights, b"k");
-        let (begun, wait_begun) = std::sync::mpsc::channel();
-        let (finish, wait_finish) = std::sync::mpsc::channel::<()>();
-        let written = Arc::new(AtomicBool::new(false));
-        let done = written.clone();
-        let writer = std::thread::spawn(move || {
-            leader.flight().write(|| {
-                begun.send(()).unwrap();
-                wait_finish.recv().unwrap();
-                done.store(true, Ordering::SeqCst);
-            })
-        });
-        wait_begun.recv().unwrap();
-        let invalidator = std::thread::spawn({
-            let (flights, written) = (flights.clone(), written.clone());
-            move || {
-                let _fence = flights.fence(&Scope::Key(b"k".to_vec()));
-                written.load(Ordering::SeqCst)
-            }
-        });
-        finish.send(()).unwrap();
-        assert!(invalidator.join().unwrap(), "removal ran before the write had ended");
-        assert!(writer.join().unwrap().is_some());
-    }
-
-    #[test]
-    fn circles_of_waiting_are_refused() {
-        let flights = Arc::new(Flights::<u32>::default());
-        let a = lead(&flights, b"a");
-        let b = lead(&flights, b"b");
-        let (a, b) = (a.flight().clone(), b.flight().clone());
-        assert!(!flights.may_wait(from_ref(&a), &a), "a load that wants itself");
-        assert!(flights.may_wait(from_ref(&a), &b));
-        assert!(!flights.may_wait(from_ref(&b), &a));
-        flights.waited(from_ref(&a), &b);
-        assert!(flights.may_wait(&[b], &a));
-    }
-
-    #[test]
-    fn a_forked_child_starts_with_no_flights() {
-        let flights = Arc::new(Flights::<u32>::default());
-        let _leader = lead(&flights, b"k");
-        flights.fork_prepare();
-        // SAFETY: follows `fork_prepare` on this thread.
-        unsafe { flights.fork_done(false) };
-        let follower = join(&flights, b"k");
-        flights.fork_prepare();
-        // SAFETY: as above.
-        unsafe { flights.fork_done(true) };
-        assert!(flights.is_empty());
-        assert!(follower.landing().is_none());
-        drop(lead(&flights, b"k"));
-    }
-}
+mod tests;
