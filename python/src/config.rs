@@ -106,7 +106,8 @@ fn parse_size(value: &Bound<'_, PyAny>) -> PyResult<u64> {
 fn is_number(value: &Bound<'_, PyAny>) -> bool {
     let number = value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>();
     // NumPy's and Decimal's numbers convert without being subclasses.
-    let converts = || value.hasattr("__float__").unwrap_or(false) || value.hasattr("__index__").unwrap_or(false);
+    let converts =
+        || value.hasattr("__float__").unwrap_or(false) || value.hasattr("__index__").unwrap_or(false);
     !value.is_instance_of::<PyBool>() && (number || converts())
 }
 
@@ -159,8 +160,9 @@ fn prepare_options(
 ) -> PyResult<String> {
     let registry = registry(py)?;
     let prepared = py.detach(|| {
-        let options: Map<String, Value> = serde_json::from_str(options)
-            .map_err(|error| Error::configuration("check options", format!("options of backend `{name}`: {error}")))?;
+        let options: Map<String, Value> = serde_json::from_str(options).map_err(|error| {
+            Error::configuration("check options", format!("options of backend `{name}`: {error}"))
+        })?;
         let origins =
             origins.into_iter().map(|(name, (line, shown))| (name, Origin { line, shown })).collect();
         let component = registry.component(Kind::Backend, kind)?;

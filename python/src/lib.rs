@@ -94,6 +94,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         operations::key,
         operations::encode,
         operations::is_disabled,
+        operations::is_asynchronous,
         operations::may_block,
         operations::peek,
         operations::copied,

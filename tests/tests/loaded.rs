@@ -155,6 +155,7 @@ fn a_serializer_a_compressor_and_a_sink_work() {
     let back = serializer.deserialize(bytes).unwrap();
     // SAFETY: the reference is ours.
     assert_eq!(
+        // SAFETY: the serializer gave the reference to us.
         (back.form, unsafe { Value::from_raw(back.value) }.as_bytes()),
         (form::BYTES, Some(&b"data"[..]))
     );
