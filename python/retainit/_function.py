@@ -93,7 +93,7 @@ def retain(
         jitter: Share of ``ttl``, from 0 to 1, by which each result's is randomly moved either way, so that
             what was stored together does not expire together. Default: 0.
         key_builder: Makes the key of a call: a template such as ``"user:{user_id}"``, or a function that is
-            called with the cached function and the bound arguments, defaults filled in, positional-only
+            called with the function and the bound arguments, defaults filled in, positional-only
             and ``*args`` by position and all others by keyword, and returns text. Default: all arguments.
         exclude_args: Names of parameters that are no part of the key. Default: none.
         version: Text or a number that is part of every key: raise it when results change their meaning.

@@ -9,10 +9,11 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from retainit import _native, _registry
+from retainit import _native, _registry, retain
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,23 @@ def clock() -> Iterator[Clock]:
     _native.freeze_clock()
     yield Clock()
     _native.thaw_clock()
+
+
+@pytest.fixture
+def counted() -> Callable[..., Any]:
+    """Makes a cached function `f(x, y=2)` of given options, whose result says which run it comes from."""
+
+    def make(**options: Any) -> Any:
+        runs = []
+
+        @retain(**options)
+        def f(x: Any, y: Any = 2) -> list[Any]:
+            runs.append((x, y))
+            return [len(runs), x, y]
+
+        return f
+
+    return make
 
 
 @pytest.fixture

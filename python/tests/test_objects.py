@@ -46,7 +46,7 @@ def test_a_value_goes_when_its_entry_goes(how: str) -> None:
     if how == "delete":
         cached.cache_delete(1)
     elif how == "replace":
-        cached.cache_set(None, 1)
+        cached.cache_set(None, 1)  # type: ignore[arg-type]
     elif how == "evict":
         for x in range(2, 20):
             cached(x)

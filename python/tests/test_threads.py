@@ -134,7 +134,7 @@ def test_a_load_that_was_invalidated_is_not_stored(how: str, backend: Any) -> No
     elif how == "clear":
         f.cache_clear()
     elif how == "set":
-        f.cache_set("newer", 1)
+        f.cache_set("newer", 1)  # type: ignore[arg-type]
     expected: Any = MISSING
     if how == "refresh":
         # It waits for the load, and then runs the function again.
