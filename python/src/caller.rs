@@ -262,7 +262,8 @@ impl<'py> Caller for PythonCall<'_, 'py> {
     }
 
     fn may_block(&self) -> bool {
-        !drives_a_loop(self.objects.py)
+        // At the end of the interpreter the one to wait for may never come back.
+        !drives_a_loop(self.objects.py) && !handle::is_closed()
     }
 
     fn wait(&self, flight: &Flight<Shared>) -> Result<Landing<Shared>, Raised> {

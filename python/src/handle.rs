@@ -326,6 +326,11 @@ pub unsafe fn close() {
     unsafe { drain() };
 }
 
+/// Whether the interpreter is about to go, or going. Threads that it has ended may hold anything.
+pub fn is_closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
 /// In a forked child: threads that were inside [`queue`] are not here, and one may have left the queue
 /// half changed. What it held leaks in the child, which is little: a fork drains it first.
 pub fn fork_child() {

@@ -172,7 +172,8 @@ pub fn is_disabled(py: Python<'_>) -> PyResult<bool> {
 /// # Errors
 /// A mistake in the configuration.
 pub fn resolve(function: &Bound<'_, PyAny>, this: &Function) -> PyResult<()> {
-    if this.is_resolved() {
+    // At the end of the interpreter the tiers stay what they were: resolving takes a lock of Python's.
+    if this.is_resolved() || handle::is_closed() {
         return Ok(());
     }
     let expected = state::calm();
