@@ -1,6 +1,7 @@
 //! Exceptions: the classes of `retainit.errors`, raised from here.
 
 use pyo3::prelude::*;
+use retainit_core::loader::LOAD;
 use retainit_core::{Error, ErrorKind};
 
 use crate::once::Once;
@@ -41,6 +42,7 @@ impl Exception {
 
 /// Options, arguments or files are wrong.
 pub static CONFIGURATION: Exception = Exception::new("ConfigurationError");
+static PLUGIN: Exception = Exception::new("PluginError");
 static BACKEND: Exception = Exception::new("BackendError");
 /// A value that has no key.
 pub static UNKEYABLE: Exception = Exception::new("UnkeyableError");
@@ -50,6 +52,7 @@ pub static SERIALIZATION: Exception = Exception::new("SerializationError");
 /// The exception of an engine's error.
 pub fn from_core(error: &Error) -> PyErr {
     let class = match error.kind() {
+        ErrorKind::Configuration if error.operation() == LOAD => &PLUGIN,
         ErrorKind::Configuration => &CONFIGURATION,
         ErrorKind::Invalid if error.operation() == "make a key" => &UNKEYABLE,
         ErrorKind::Invalid if error.operation() == "serialize" => &SERIALIZATION,

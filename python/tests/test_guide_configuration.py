@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from retainit import UNSET, _registry
-from retainit.errors import ConfigurationError
+from retainit.errors import ConfigurationError, PluginError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "guide" / "configuration.md").read_text()
 
@@ -38,7 +38,7 @@ def test_the_file_of_the_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     # Its plugins are not there, which is the first thing said of them: the file itself is in order.
     Path("plugins.yaml").write_text(plugins.replace("9f2c...", "9f2c" * 16))
-    with pytest.raises(ConfigurationError, match="acme"):
+    with pytest.raises(PluginError, match="acme"):
         _registry.load_config("plugins.yaml")
 
 

@@ -27,16 +27,17 @@ from retainit._registry import (
     shutdown,
     unregister_backend,
 )
-from retainit.errors import BackendError, ConfigurationError
+from retainit.errors import BackendError, ConfigurationError, PluginError, RetainitError
 
 
 def names(spec: _registry.Spec = None) -> list[str]:
     return [tier.backend.name for tier in resolve(spec)]
 
 
-def message(action: Callable[[], object]) -> str:
-    with pytest.raises(ConfigurationError) as caught:
+def message(action: Callable[[], object], kind: type[RetainitError] = ConfigurationError) -> str:
+    with pytest.raises(RetainitError) as caught:
         action()
+    assert type(caught.value) is kind
     return str(caught.value)
 
 
@@ -450,5 +451,26 @@ class TestFiles:
         good.write_text(FILE)
         load_config(good)
         bad.write_text("retainit:\n  plugins: [no_such_plugin]\n  backends: {z: {type: memory}}\n")
-        assert "no_such_plugin" in message(lambda: load_config(bad))
+        assert "no_such_plugin" in message(lambda: load_config(bad), PluginError)
         assert names() == ["fast", "slow"]
+
+    def test_a_plugin_that_is_refused_says_why(self, python: Callable[..., str]) -> None:
+        # On its own, because plugins stay known to their process.
+        python("""
+        import os
+        from retainit import PluginConfig, PluginError, load_config, retain
+
+        path = os.path.abspath("libretainit_fake.so")
+        with open(path, "w") as file:
+            file.write("no library")
+        with open("named.yaml", "w") as file:
+            file.write(f"retainit:\\n  plugins:\\n    - path: {path}\\n")
+        load_config("named.yaml")
+        try:
+            retain(backend=PluginConfig("fake"))(len)("abc")
+        except PluginError as error:
+            assert path in str(error), error
+            assert "too few for a shared library" in str(error), error
+        else:
+            raise AssertionError("accepted")
+        """)

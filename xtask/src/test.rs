@@ -1,10 +1,9 @@
 //! `cargo xtask test`: everything that has to hold before a change goes in.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::shell::{announce, cargo, command, root, run as run_command, run_reading, succeeds, Outcome};
+use crate::shell::{announce, cargo, command, run as run_command, run_reading, succeeds, Outcome};
 use crate::tally::Tally;
 use crate::venv::Venv;
 use crate::{house, install};
@@ -98,14 +97,9 @@ fn ruff(venv: &Venv, tally: &mut Tally) -> Outcome {
 }
 
 fn mypy(venv: &Venv, _: &mut Tally) -> Outcome {
-    let mut mypy = command(venv.program("mypy"));
-    mypy.args(["--strict", "--config-file=python/pyproject.toml", "python/retainit"]);
-    let mut typing_tests = files_named(&root().join("python/tests"), "typing_")?;
-    if typing_tests.is_empty() {
-        return Err("python/tests has no typing_*.py: expected the tests of the public types".into());
-    }
-    typing_tests.sort();
-    run_command(mypy.args(typing_tests))
+    // With the tests, so that what decorated functions are to checkers is checked wherever one is used.
+    let arguments = ["--strict", "--config-file=python/pyproject.toml", "python/retainit", "python/tests"];
+    run_command(command(venv.program("mypy")).args(arguments))
 }
 
 fn pytest(venv: &Venv, tally: &mut Tally) -> Outcome {
@@ -128,14 +122,4 @@ fn component(subcommand: &str, name: &str) -> Outcome {
     announce(&format!("Adding {name} to the Rust toolchain"));
     run_command(command("rustup").args(["component", "add", name]))
         .map_err(|_| format!("`cargo {subcommand}` is missing: install the toolchain's `{name}` component"))
-}
-
-fn files_named(folder: &Path, prefix: &str) -> Outcome<Vec<std::path::PathBuf>> {
-    let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let named = |path: &std::path::PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(prefix) && name.ends_with(".py")
-    };
-    Ok(paths.filter(named).collect())
 }

@@ -33,4 +33,4 @@ pub use component::{Component, Kind};
 pub use registry::Registry;
 
 /// The operation named in this module's errors.
-const LOAD: &str = "load plugin";
+pub const LOAD: &str = "load plugin";
