@@ -1,6 +1,6 @@
 //! Every developer command of the project, as `cargo xtask <verb>`.
 //!
-//! * `demo`, `test`, `bench`, `install`: the verbs, a file each.
+//! * `demo`, `test`, `bench`, `soak`, `install`: the verbs, a file each.
 //! * `venv`: the Python environment that they share.
 //! * `shell`: child processes, with what they are doing on show.
 //! * `house`: the rules of this repository that no linter knows.
@@ -13,6 +13,7 @@ mod demo;
 mod house;
 mod install;
 mod shell;
+mod soak;
 mod tally;
 mod test;
 mod venv;
@@ -26,6 +27,7 @@ usage: cargo xtask <verb>
   test                       everything: cargo tests, pytest, typing, lints, house rules
   bench [--quick] [--only NAME] [--pythons]
                              measure against the peers, side by side; writes bench/results/
+  soak [EVICTIONS] [EXITS]   evictions on plugin threads during hits, and exits with work in flight
   install [--dev]            build the package and install it into .venv
   house                      only the house rules
 ";
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(rest),
         "test" => test::run(rest),
         "bench" => bench::run(rest),
+        "soak" => soak::run(rest),
         "install" => install::run(rest),
         "house" => house::run(rest),
         "" | "help" | "--help" | "-h" => {
