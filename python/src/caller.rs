@@ -245,6 +245,8 @@ impl<'py> Caller for PythonCall<'_, 'py> {
     }
 
     fn run_alone(&self) -> Result<Self::Object, Raised> {
+        // Reading may have been interrupted: then nothing is to run any more.
+        self.objects.interrupted().map_err(Raised)?;
         let wrapped = self.objects.cold.wrapped.bind(self.objects.py);
         outcall::call(wrapped, &self.arguments, self.keywords.as_ref()).map_err(Raised)
     }

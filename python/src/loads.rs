@@ -138,7 +138,8 @@ impl Flight {
     /// Calls `callback()` once it has landed, on the thread that landed it; at once if it has.
     fn subscribe(&self, callback: Py<PyAny>) {
         self.flight.subscribe(Box::new(move || {
-            Python::attach(|py| {
+            // At the end of the interpreter nobody waits any more.
+            Python::try_attach(|py| {
                 if let Err(error) = outcall::call(callback.bind(py), (), None) {
                     error.write_unraisable(py, Some(callback.bind(py)));
                 }

@@ -57,8 +57,9 @@ pub unsafe fn call(
     count: usize,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // Attached already; this tells PyO3 so, which would otherwise put off dropping references.
-    Python::attach(|py| {
+    // Attached already; this tells PyO3 so, which would otherwise put off dropping references. While
+    // the interpreter shuts down PyO3 is not to be told.
+    let answered = Python::try_attach(|py| {
         let answer = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: borrowed from the caller for the call.
             let (function, positional, keywords) = unsafe {
@@ -77,7 +78,36 @@ pub unsafe fn call(
                 std::ptr::null_mut()
             }
         }
-    })
+    });
+    // SAFETY: as promised by the caller.
+    answered.unwrap_or_else(|| unsafe { call_uncached(callable, arguments, count, names) })
+}
+
+/// Runs the function itself, without anything of PyO3's.
+///
+/// # Safety
+/// As [`call`].
+#[cold]
+unsafe fn call_uncached(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: attached; what runs may take the function apart, so its wrapped one is kept.
+    unsafe {
+        let Some(cold) = (*callable.cast::<Function>()).cold.as_ref() else {
+            ffi::PyErr_SetString(
+                ffi::PyExc_TypeError,
+                c"the cached function is being collected".as_ptr(),
+            );
+            return std::ptr::null_mut();
+        };
+        let wrapped = ffi::Py_NewRef(cold.wrapped.as_ptr());
+        let result = outcall::vectorcall(wrapped, arguments, count, names);
+        outcall::release(wrapped);
+        result
+    }
 }
 
 fn answer<'py>(

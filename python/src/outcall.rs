@@ -18,6 +18,12 @@ extern "C-unwind" {
         arguments: *mut ffi::PyObject,
         keywords: *mut ffi::PyObject,
     ) -> *mut ffi::PyObject;
+    fn PyObject_Vectorcall(
+        callable: *mut ffi::PyObject,
+        arguments: *const *mut ffi::PyObject,
+        flags: usize,
+        names: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
     fn PyObject_Hash(object: *mut ffi::PyObject) -> ffi::Py_hash_t;
     fn PyDict_GetItemWithError(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn PyDict_SetDefault(
@@ -69,6 +75,20 @@ where
         let result = staying(|| PyObject_Call(callable.as_ptr(), arguments.as_ptr(), keywords));
         Bound::from_owned_ptr_or_err(py, result)
     }
+}
+
+/// `PyObject_Vectorcall`: a new reference, or null with an error.
+///
+/// # Safety
+/// Attached, with valid objects.
+pub unsafe fn vectorcall(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count: usize,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe { staying(|| PyObject_Vectorcall(callable, arguments, count, names)) }
 }
 
 /// An object's own hash.

@@ -44,7 +44,7 @@ def soak() -> Any:
 
 
 def test_evictions_on_the_plugins_thread_during_hits(soak: Any) -> None:
-    soak.evictions(1_000, progress=False)
+    soak.evictions(300, progress=False)
 
 
 def test_interpreters_end_in_every_way(soak: Any) -> None:

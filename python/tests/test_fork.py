@@ -55,7 +55,9 @@ Python = Callable[..., str]
 
 @pytest.mark.parametrize("backend", ["memory", "disk", ["memory", "disk"]])
 def test_many_forks_beside_busy_threads(python: Python, backend: object) -> None:
-    program = PRELUDE + """
+    program = (
+        PRELUDE
+        + """
 @retain(backend=%r)
 def f(x):
     return [x]
@@ -90,11 +92,14 @@ finally:
     stop = True
 join(threads)
 """
+    )
     python(program % (backend,))
 
 
 def test_a_child_runs_the_loads_of_its_parents_threads_itself(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 begun, finish = threading.Event(), threading.Event()
 runs = []
 
@@ -125,11 +130,14 @@ join(leader + followers)
 assert results == [parent] * 4, results
 assert runs == [parent]
 assert f(1) == parent
-""")
+"""
+    )
 
 
 def test_a_fork_inside_a_cached_function(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 @retain(backend=["memory", "disk"])
 def inner(x):
     return x * 2
@@ -160,11 +168,14 @@ if child == 0:
 join([waiter])
 assert followers == [value]
 assert os.waitpid(child, 0)[1] == 0
-""")
+"""
+    )
 
 
 def test_a_fork_inside_a_coroutine_that_is_cached(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 import asyncio
 
 @retain(backend=["memory", "disk"])
@@ -193,11 +204,14 @@ async def main():
     assert await asyncio.gather(f(1), f(1), f(2)) == [1, 1, 2]
 
 asyncio.run(main())
-""")
+"""
+    )
 
 
 def test_memory_stays_warm_and_apart(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 runs = []
 
 @retain
@@ -217,11 +231,14 @@ in_child(work)
 assert f(1) is kept
 assert runs == [1]
 assert f.cache_get(2) is MISSING
-""")
+"""
+    )
 
 
 def test_disk_works_in_parent_and_child(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 @retain(backend="disk")
 def f(x):
     runs.append(x)
@@ -244,11 +261,14 @@ f(4)
 in_child(lambda: f(4))
 assert runs == [4]
 assert not [name for name in os.listdir("cache") if name.startswith("damaged")]
-""")
+"""
+    )
 
 
 def test_a_server_that_loads_before_it_forks(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 @retain(backend=["memory", "disk"], ttl=60)
 def setting(name):
     return {"name": name, "pid": os.getpid()}
@@ -270,7 +290,8 @@ def worker(number):
 join(start(*[worker(number) for number in range(4)]))
 assert answer(99) == sum(range(99))
 assert setting("a") is settings
-""")
+"""
+    )
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -286,7 +307,8 @@ retainit.register_backend("disk", DiskConfig(base_path="cache"))
 def square(x):
     return [x * x, os.getpid()]
 """)
-    python("""
+    python(
+        """
 import multiprocessing, os, sys, warnings
 from squares import square
 
@@ -307,11 +329,15 @@ if __name__ == "__main__":
     assert {pid for value, pid in results if value == 9} == {parent}
     assert parent not in {pid for value, pid in results if value == 16}
     assert square(4)[1] != parent
-""", method)
+""",
+        method,
+    )
 
 
 def test_a_child_may_outlive_the_exit_of_its_parent(python: Python) -> None:
-    out = python(PRELUDE + """
+    out = python(
+        PRELUDE
+        + """
 @retain(backend=["memory", "disk"])
 def f(x):
     return os.getpid()
@@ -324,13 +350,16 @@ if os.fork() == 0:
     # Ends once the parent has.
     os.read(ours, 1)
     print(f(1) != os.getpid(), f(2) == os.getpid(), flush=True)
-""")
+"""
+    )
     assert out == "True True\n"
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="a fork with an event loop is not safe there")
 def test_subprocesses_are_started_beside_busy_threads(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 import subprocess
 
 @retain(backend=["memory", "disk"])
@@ -353,4 +382,5 @@ try:
 finally:
     stop = True
 join(threads)
-""")
+"""
+    )

@@ -228,6 +228,9 @@ impl Backend for DiskBackend {
 
     fn flush(&self, call: &Call<'_>) -> Result<()> {
         let database = self.database();
+        if !database.is_open() {
+            return Ok(());
+        }
         self.write(call, |connection, wait| {
             settle(database, connection, wait)?;
             // The value files first: a row on the disk must not name a file that is not there yet.
