@@ -133,7 +133,10 @@ fn variable(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static VARIABLE: Once<Py<PyAny>> = Once::new();
     VARIABLE
         .get_or_make(py, || {
-            Ok(py.import("contextvars")?.getattr("ContextVar")?.call1(("retainit_loads",))?.unbind())
+            Ok(outcall::import(py, "contextvars")?
+                .getattr("ContextVar")?
+                .call1(("retainit_loads",))?
+                .unbind())
         })
         .map(|variable| variable.bind(py))
 }
@@ -190,7 +193,7 @@ pub fn holding(py: Python<'_>) -> Vec<Arc<Flight<Shared>>> {
 /// Whether this thread drives an event loop of asyncio.
 pub fn drives_a_loop(py: Python<'_>) -> bool {
     static RUNNING: Once<Py<PyAny>> = Once::new();
-    let Ok(modules) = py.import("sys").and_then(|sys| sys.getattr("modules")) else { return false };
+    let Ok(modules) = outcall::import(py, "sys").and_then(|sys| sys.getattr("modules")) else { return false };
     // Nobody has a loop who has not imported asyncio, and importing it is not for us to do.
     if !modules.contains("asyncio.events").unwrap_or(false) {
         return false;

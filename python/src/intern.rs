@@ -4,6 +4,7 @@
 //! never used again. Entries whose key holds the number keep a [`Keep`]; the last one to go takes the
 //! object out of the table.
 
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyTypeError;
@@ -33,14 +34,15 @@ pub struct Token {
 #[pyclass(module = "retainit._native", frozen)]
 pub struct Keep {
     token: Py<Token>,
-    object: Py<PyAny>,
+    /// Given up with an [`outcall`], because its end may run code.
+    object: ManuallyDrop<Py<PyAny>>,
     table: Py<PyDict>,
 }
 
 #[pymethods]
 impl Keep {
     fn __traverse__(&self, visit: pyo3::PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.object)?;
+        visit.call(&*self.object)?;
         visit.call(&self.table)
     }
 }
@@ -60,6 +62,8 @@ impl Drop for Keep {
                 let _ = outcall::dict_remove(table, object);
             }
         });
+        // SAFETY: the last use of it, on the attached thread that deallocates the object.
+        unsafe { outcall::release(ManuallyDrop::take(&mut self.object).into_ptr()) };
     }
 }
 
@@ -125,8 +129,11 @@ impl Interns {
         let token = token.cast_into::<Token>()?;
         let number = token.get().number;
         token.get().keeps.fetch_add(1, Ordering::Relaxed);
-        let keep =
-            Keep { token: token.unbind(), object: object.clone().unbind(), table: self.table.clone_ref(py) };
+        let keep = Keep {
+            token: token.unbind(),
+            object: ManuallyDrop::new(object.clone().unbind()),
+            table: self.table.clone_ref(py),
+        };
         Ok(Some((number, Bound::new(py, keep)?.into_any())))
     }
 }

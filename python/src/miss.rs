@@ -97,10 +97,7 @@ unsafe fn call_uncached(
     // SAFETY: attached; what runs may take the function apart, so its wrapped one is kept.
     unsafe {
         let Some(cold) = (*callable.cast::<Function>()).cold.as_ref() else {
-            ffi::PyErr_SetString(
-                ffi::PyExc_TypeError,
-                c"the cached function is being collected".as_ptr(),
-            );
+            ffi::PyErr_SetString(ffi::PyExc_TypeError, c"the cached function is being collected".as_ptr());
             return std::ptr::null_mut();
         };
         let wrapped = ffi::Py_NewRef(cold.wrapped.as_ptr());
@@ -232,8 +229,8 @@ fn key_or_warn<'py>(
             cold.engine.counters.misses.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             if !cold.warned.replace(true) {
                 let text = format!("`{}` runs uncached: {}", cold.engine.name(), error.value(py));
-                let category = py.import("retainit.errors")?.getattr("UnkeyableWarning")?;
-                outcall::call(&py.import("warnings")?.getattr("warn")?, (text, category, 1), None)?;
+                let category = outcall::import(py, "retainit.errors")?.getattr("UnkeyableWarning")?;
+                outcall::call(&outcall::import(py, "warnings")?.getattr("warn")?, (text, category, 1), None)?;
             }
             Ok(None)
         }

@@ -7,6 +7,8 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use crate::outcall;
+
 /// A place for one thing.
 pub struct Once<T>(PyOnceLock<T>);
 
@@ -41,7 +43,7 @@ impl Once<Py<PyAny>> {
     /// # Errors
     /// What importing raised.
     pub fn import<'py>(&self, py: Python<'py>, module: &str, name: &str) -> PyResult<&Bound<'py, PyAny>> {
-        let found = self.get_or_make(py, || Ok(py.import(module)?.getattr(name)?.unbind()))?;
+        let found = self.get_or_make(py, || Ok(outcall::import(py, module)?.getattr(name)?.unbind()))?;
         Ok(found.bind(py))
     }
 }

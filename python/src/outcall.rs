@@ -7,7 +7,7 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::BoundObject;
 
 // As in `pyo3::ffi`, but for the unwinding.
@@ -32,6 +32,7 @@ extern "C-unwind" {
         value: *mut ffi::PyObject,
     ) -> *mut ffi::PyObject;
     fn PyDict_DelItem(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> std::ffi::c_int;
+    fn PyImport_Import(name: *mut ffi::PyObject) -> *mut ffi::PyObject;
     fn Py_DecRef(object: *mut ffi::PyObject);
 }
 
@@ -75,6 +76,16 @@ where
         let result = staying(|| PyObject_Call(callable.as_ptr(), arguments.as_ptr(), keywords));
         Bound::from_owned_ptr_or_err(py, result)
     }
+}
+
+/// A module, imported at the first time.
+///
+/// # Errors
+/// What importing raised.
+pub fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let name = PyString::new(py, name);
+    // SAFETY: attached, with a valid object; the result is a new reference or null.
+    unsafe { Bound::from_owned_ptr_or_err(py, staying(|| PyImport_Import(name.as_ptr()))) }
 }
 
 /// `PyObject_Vectorcall`: a new reference, or null with an error.
