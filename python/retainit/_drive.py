@@ -197,7 +197,13 @@ async def _off_loop(may_block: bool, operation: Callable[..., T], *arguments: An
         return operation(*arguments)
     loop = _loop()
     if loop is not None:
-        return await loop.run_in_executor(None, operation, *arguments)
+        try:
+            future = loop.run_in_executor(None, operation, *arguments)
+        except RuntimeError:
+            # The loop's executor takes nothing any more, as at the end of the interpreter: better to
+            # block once than to fail.
+            return operation(*arguments)
+        return await future
     if "trio" in sys.modules:
         import trio
 

@@ -1,4 +1,4 @@
-"""Exits with work in flight. Each program runs in an interpreter of its own, which must end well and in silence."""
+"""Exits with work in flight. Each program has an interpreter of its own, which must end in silence."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def test_interpreters_end_in_every_way(soak: Any) -> None:
 )
 @pytest.mark.parametrize("backend", ["memory", ["brief", "disk"]], ids=["memory", "tiers"])
 def test_daemon_threads_inside_cached_functions(python: Python, work: str, backend: object) -> None:
-    program = PRELUDE + f"""
+    program = (
+        PRELUDE
+        + f"""
 @retain(backend={backend!r})
 def f(x):
     {work}
@@ -80,11 +82,14 @@ start(True, forever, forever, forever)
 time.sleep(0.05)
 sys.modules["slow"] = Slow()
 """
+    )
     python(program)
 
 
 def test_daemon_threads_in_code_of_their_arguments(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 class Key:
     def __init__(self, x):
         self.x = x
@@ -117,11 +122,14 @@ def forever():
 start(True, forever, forever, forever)
 time.sleep(0.05)
 sys.modules["slow"] = Slow()
-""")
+"""
+    )
 
 
 def test_who_waits_for_a_daemon_thread_at_the_end(python: Python) -> None:
-    out = python(PRELUDE + """
+    out = python(
+        PRELUDE
+        + """
 @retain
 def f(x):
     if threading.current_thread() is not threading.main_thread():
@@ -138,12 +146,15 @@ begun = threading.Event()
 start(True, lambda: f(1), lambda: begun.wait() and f(1))
 assert begun.wait(10)
 sys.modules["last"] = Last()
-""")
+"""
+    )
     assert out == "[1]"
 
 
 def test_threads_that_are_waited_for_finish_their_work(python: Python) -> None:
-    out = python(PRELUDE + """
+    out = python(
+        PRELUDE
+        + """
 @retain(backend=["memory", "disk"])
 def f(x):
     time.sleep(0.05)
@@ -155,20 +166,26 @@ def work():
     print(f.cache_info().currsize, flush=True)
 
 start(False, work)
-""")
+"""
+    )
     assert out == "3\n"
-    out = python(PRELUDE + """
+    out = python(
+        PRELUDE
+        + """
 @retain(backend=["memory", "disk"])
 def f(x):
     raise AssertionError("it is on disk")
 
 print([f(x) for x in range(3)])
-""")
+"""
+    )
     assert out == "[0, 1, 2]\n"
 
 
 def test_a_loop_is_left_with_loads_pending(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 @retain(backend=["memory", "disk"])
 async def f(x):
     await asyncio.sleep(1000)
@@ -179,11 +196,14 @@ async def main():
     await asyncio.sleep(0.02)
 
 asyncio.run(main())
-""")
+"""
+    )
 
 
 def test_a_loop_in_a_daemon_thread(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 @retain(backend=["memory", "disk"])
 async def f(x):
     await asyncio.sleep(0)
@@ -197,12 +217,37 @@ async def main():
 start(True, lambda: asyncio.run(main()), lambda: asyncio.run(main()))
 time.sleep(0.1)
 sys.modules["slow"] = Slow()
-""")
+"""
+    )
+
+
+def test_a_loop_whose_executor_has_ended(python: Python) -> None:
+    python(
+        PRELUDE
+        + """
+@retain(backend=["memory", "disk"])
+async def f(x):
+    return [x]
+
+async def main():
+    await f(1)
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert await f(2) == [2]
+    assert await f(2) == [2]
+    assert f.cache_info()[:2] == (1, 2)
+    assert await f.cache_delete(2)
+
+asyncio.run(main())
+"""
+    )
 
 
 def test_handlers_at_exit_use_the_cache(python: Python) -> None:
     # One registered before retainit was imported runs after everything of retainit's.
-    out = python("import atexit\natexit.register(lambda: print('late', use()))" + PRELUDE + """
+    out = python(
+        "import atexit\natexit.register(lambda: print('late', use()))"
+        + PRELUDE
+        + """
 @retain(backend=["memory", "disk"])
 def f(x):
     return [x]
@@ -215,12 +260,15 @@ def use():
 print("now", use())
 atexit.register(lambda: print("early", use()))
 sys.modules["kept"] = [f, f(1), use]
-""")
+"""
+    )
     assert out == "now [1, 2, 1]\nearly [1, 2, 1]\nlate [1, 2, 1]\n"
 
 
 def test_values_whose_end_calls_cached_functions(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 class Value:
     def __init__(self, x):
         self.x = x
@@ -241,12 +289,15 @@ for x in range(2000):
     f(x)
 sys.modules["kept"] = [f(x) for x in range(10)]
 sys.modules["f"] = f
-""")
+"""
+    )
 
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_exit_from_a_cached_function(python: Python, code: int) -> None:
-    program = PRELUDE + """
+    program = (
+        PRELUDE
+        + """
 @retain(backend=["memory", "disk"])
 def f(x):
     start(True, lambda: f(x))
@@ -255,11 +306,14 @@ def f(x):
 
 f(1)
 """
+    )
     python(program, code, code=code)
 
 
 def test_the_process_ends_without_the_interpreter(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 @retain(backend=["brief", "disk"])
 def f(x):
     return [x]
@@ -273,11 +327,15 @@ start(True, forever, forever)
 time.sleep(0.05)
 f(0)
 os._exit(7)
-""", code=7)
+""",
+        code=7,
+    )
 
 
 def test_what_was_stored_is_there_after_any_end(python: Python) -> None:
-    program = PRELUDE + """
+    program = (
+        PRELUDE
+        + """
 @retain(backend="disk")
 def f(x):
     assert sys.argv[1] == "store"
@@ -288,12 +346,15 @@ for x in range(0, 100_000, 10_000):
 if sys.argv[1] == "store":
     os._exit(0)
 """
+    )
     python(program, "store")
     python(program, "read")
 
 
 def test_a_first_call_during_finalisation(python: Python) -> None:
-    python(PRELUDE + """
+    python(
+        PRELUDE
+        + """
 class Last:
     def __del__(self):
         # A backend would be opened now, with a thread of its own, if it still could.
@@ -304,4 +365,5 @@ def f(x):
     return [x]
 
 sys.modules["last"] = Last()
-""")
+"""
+    )

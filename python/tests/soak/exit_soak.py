@@ -20,7 +20,7 @@ WAYS = {
     "end": "",
     "exit in a cached function": "leave()",
     "tasks pending": "asyncio.run(pending())",
-    "loop abandoned": "loop = asyncio.new_event_loop(); loop.create_task(pending()); loop.run_until_complete(asyncio.sleep(0.005))",
+    "loop abandoned": "abandon(asyncio.new_event_loop())",
     "long finalisation": "sys.modules['slow'] = Slow()",
     "at exit": "atexit.register(lambda: [later(x) for x in range(500)])",
     "os._exit": "os._exit(0)",
@@ -75,6 +75,10 @@ async def pending():
         asyncio.get_running_loop().create_task(forever())
     await asyncio.gather(*[awaited(x) for x in range(50)])
 
+def abandon(loop):
+    loop.create_task(pending())
+    loop.run_until_complete(asyncio.sleep(0.005))
+
 async def forever():
     while True:
         await asyncio.gather(*[awaited(x) for x in range(5)])
@@ -100,21 +104,20 @@ time.sleep(max(0, soon - time.monotonic()))
 
 
 def exits(count: int, progress: bool = True) -> None:
-    """Starts and ends `count` interpreters, as many at once as there are processors."""
+    """Starts and ends `count` interpreters, one more at once than there are processors."""
     ways = list(WAYS.items())
-    base = tempfile.mkdtemp(prefix="retainit-soak-")
     running: list[tuple[str, subprocess.Popen[str]]] = []
-    for number in range(count + (os.cpu_count() or 1)):
-        if number < count:
+    with tempfile.TemporaryDirectory(prefix="retainit-soak-") as directory:
+        for number in range(count):
             name, way = ways[number % len(ways)]
-            program = PROGRAM.format(way=way, base=os.path.join(base, str(number % 4)))
+            program = PROGRAM.format(way=way, base=os.path.join(directory, str(number % 4)))
             running.append((name, start(program)))
-        if len(running) > (os.cpu_count() or 1) or number >= count and running:
-            check(*running.pop(0))
-        if progress and number < count and (number + 1) % 50 == 0:
-            print(f"{number + 1} exits", flush=True)
-    for each in running:
-        check(*each)
+            if len(running) > (os.cpu_count() or 1):
+                check(*running.pop(0))
+            if progress and (number + 1) % 50 == 0:
+                print(f"{number + 1} exits", flush=True)
+        for each in running:
+            check(*each)
 
 
 def start(program: str) -> subprocess.Popen[str]:
