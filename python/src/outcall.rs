@@ -5,6 +5,8 @@
 //! does not expect to be unwound aborts the process. So these calls expect it, and the thread stays
 //! where it is until the process has gone, as threads do from 3.14 on.
 
+use std::ptr;
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -17,12 +19,6 @@ extern "C-unwind" {
         callable: *mut ffi::PyObject,
         arguments: *mut ffi::PyObject,
         keywords: *mut ffi::PyObject,
-    ) -> *mut ffi::PyObject;
-    fn PyObject_Vectorcall(
-        callable: *mut ffi::PyObject,
-        arguments: *const *mut ffi::PyObject,
-        flags: usize,
-        names: *mut ffi::PyObject,
     ) -> *mut ffi::PyObject;
     fn PyObject_Hash(object: *mut ffi::PyObject) -> ffi::Py_hash_t;
     fn PyDict_GetItemWithError(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject;
@@ -70,7 +66,7 @@ where
 {
     let py = callable.py();
     let arguments = arguments.into_pyobject(py).map_err(Into::into)?.into_bound();
-    let keywords = keywords.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    let keywords = keywords.map_or(ptr::null_mut(), Bound::as_ptr);
     // SAFETY: attached, with valid objects; the result is a new reference or null.
     unsafe {
         let result = staying(|| PyObject_Call(callable.as_ptr(), arguments.as_ptr(), keywords));
@@ -88,7 +84,7 @@ pub fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
     unsafe { Bound::from_owned_ptr_or_err(py, staying(|| PyImport_Import(name.as_ptr()))) }
 }
 
-/// `PyObject_Vectorcall`: a new reference, or null with an error.
+/// As `PyObject_Vectorcall`, which 3.10 has not as a function: a new reference, or null with an error.
 ///
 /// # Safety
 /// Attached, with valid objects.
@@ -98,8 +94,25 @@ pub unsafe fn vectorcall(
     count: usize,
     names: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: as promised.
-    unsafe { staying(|| PyObject_Vectorcall(callable, arguments, count, names)) }
+    // SAFETY: as promised; the tuple and the dict own references of their own.
+    unsafe {
+        let positional = ffi::PyTuple_New(count as ffi::Py_ssize_t);
+        let keywords = if names.is_null() { ptr::null_mut() } else { ffi::PyDict_New() };
+        let mut failed = positional.is_null() || (!names.is_null() && keywords.is_null());
+        for index in 0..if failed { 0 } else { count } {
+            let argument = ffi::Py_NewRef(*arguments.add(index));
+            ffi::PyTuple_SET_ITEM(positional, index as ffi::Py_ssize_t, argument);
+        }
+        for index in 0..if failed || names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) } {
+            let name = ffi::PyTuple_GET_ITEM(names, index);
+            failed |= ffi::PyDict_SetItem(keywords, name, *arguments.add(count + index as usize)) < 0;
+        }
+        let result =
+            if failed { ptr::null_mut() } else { staying(|| PyObject_Call(callable, positional, keywords)) };
+        release(positional);
+        release(keywords);
+        result
+    }
 }
 
 /// An object's own hash.
