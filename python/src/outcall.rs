@@ -12,24 +12,34 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::BoundObject;
 
-// As in `pyo3::ffi`, but for the unwinding.
-#[allow(clashing_extern_declarations)]
-extern "C-unwind" {
-    fn PyObject_Call(
-        callable: *mut ffi::PyObject,
-        arguments: *mut ffi::PyObject,
-        keywords: *mut ffi::PyObject,
-    ) -> *mut ffi::PyObject;
-    fn PyObject_Hash(object: *mut ffi::PyObject) -> ffi::Py_hash_t;
-    fn PyDict_GetItemWithError(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject;
-    fn PyDict_SetDefault(
-        dict: *mut ffi::PyObject,
-        key: *mut ffi::PyObject,
-        value: *mut ffi::PyObject,
-    ) -> *mut ffi::PyObject;
-    fn PyDict_DelItem(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> std::ffi::c_int;
-    fn PyImport_Import(name: *mut ffi::PyObject) -> *mut ffi::PyObject;
-    fn Py_DecRef(object: *mut ffi::PyObject);
+/// Functions of `pyo3::ffi` that may unwind.
+macro_rules! unwinding {
+    ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => { $(
+        #[allow(non_snake_case)]
+        #[inline(always)]
+        unsafe fn $name($($argument: $type),*) -> $result {
+            type Declared = unsafe extern "C" fn($($type),*) -> $result;
+            type Unwinding = unsafe extern "C-unwind" fn($($type),*) -> $result;
+            // Hidden from the optimiser: there is one declaration of a symbol in a compiled module, and
+            // that of `pyo3::ffi` says that it never unwinds, so that no call of it by name would be
+            // prepared for it.
+            // SAFETY: the types differ only in what may leave the function; the caller promises the rest.
+            unsafe {
+                let function = std::mem::transmute::<Declared, Unwinding>(ffi::$name);
+                std::hint::black_box(function)($($argument),*)
+            }
+        }
+    )* };
+}
+
+unwinding! {
+    PyObject_Call(callable: *mut ffi::PyObject, arguments: *mut ffi::PyObject, keywords: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    PyObject_Hash(object: *mut ffi::PyObject) -> ffi::Py_hash_t;
+    PyDict_GetItemWithError(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    PyDict_SetDefault(dict: *mut ffi::PyObject, key: *mut ffi::PyObject, value: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    PyDict_DelItem(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> std::ffi::c_int;
+    PyImport_Import(name: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    Py_DecRef(object: *mut ffi::PyObject) -> ();
 }
 
 /// Stops a thread that is being unwound.
