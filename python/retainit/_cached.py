@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import types
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from retainit import _methods, _native, _process
+from retainit._identity import identity, qualified_name
 from retainit._options import UNSET
 from retainit.errors import ConfigurationError, UnkeyableError, UnkeyableWarning
 
@@ -31,7 +31,7 @@ def cached(function: Any, options: dict[str, Any]) -> Any:
         raise ConfigurationError(f"`retain` caches functions: expected a callable, found `{function!r}`")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigurationError(
-            f"`retain` on `{_name(function)}`: expected a function that returns its result, found a "
+            f"`retain` on `{qualified_name(function)}`: expected a function that returns its result, found a "
             f"generator function, whose result is used up by the first caller; hint: return a list"
         )
     return make(function, options, typed=None)
@@ -44,7 +44,7 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
     if isinstance(builder, str):
         from retainit._template import template
 
-        builder = template(builder, [parameter[0] for parameter in parameters], _name(function))
+        builder = template(builder, [parameter[0] for parameter in parameters], qualified_name(function))
     asynchronous = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object whose `__call__` is a coroutine function
     )
@@ -54,7 +54,7 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
     made = _native.make(
         function,
         {
-            "name": _name(function),
+            "name": qualified_name(function),
             "parameters": parameters,
             "jitter": options["jitter"],
             "strict": options["strict"],
@@ -97,47 +97,8 @@ def _resolve(cached: Any) -> None:
             if options["strict"]:
                 raise
             tiers = [each for each in tiers if not each[0].is_outside]
-            warnings.warn(f"`{_name(cached.__wrapped__)}` {error}", UnkeyableWarning, stacklevel=2)
+            warnings.warn(f"`{qualified_name(cached.__wrapped__)}` {error}", UnkeyableWarning, stacklevel=2)
     _native.set_tiers(cached, tiers, version)
-
-
-def identity(cached: Any, version: str) -> str:
-    """What parts a function from others of its name outside the process.
-
-    A function of a module or class is its qualified name. One defined inside another function, or a
-    lambda, shares its name with others: its code and what it captures are part of what it is.
-    """
-    function = cached.__wrapped__
-    code = getattr(function, "__code__", None)
-    if "<" not in _name(function) or code is None:
-        return version
-    captured = []
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            value = cell.cell_contents
-        except ValueError:
-            value = None  # not bound yet, so nothing that a result could have come from
-        if value is cached or value is function:
-            continue
-        try:
-            captured.append(_native.encode((name, value)))
-        except UnkeyableError as error:
-            raise UnkeyableError(
-                f"is kept inside the process only: it captures `{name}`, and {error}; hint: define it in a "
-                f"module, and pass what it needs as arguments"
-            ) from None
-    # Imported where it is used: few functions need it, and it takes long.
-    import hashlib
-
-    digest = _native.encode((_code(code), tuple(captured)))
-    return f"{version}+{hashlib.blake2b(digest, digest_size=12).hexdigest()}"
-
-
-def _code(code: types.CodeType) -> tuple[object, ...]:
-    constants = tuple(
-        _code(each) if isinstance(each, types.CodeType) else repr(each) for each in code.co_consts
-    )
-    return (code.co_code, code.co_names, code.co_varnames, constants)
 
 
 def _parameters(function: Any, excluded: Sequence[str]) -> list[tuple[str, int, bool, Any, bool]]:
@@ -153,7 +114,7 @@ def _parameters(function: Any, excluded: Sequence[str]) -> list[tuple[str, int, 
             hint = f"; hint: did you mean `{guess}`?" if guess else ""
             expected = ", ".join(f"`{each}`" for each in names) or "none, it has no parameters"
             raise ConfigurationError(
-                f"unknown name `{name}` in `exclude_args` of `{_name(function)}`: "
+                f"unknown name `{name}` in `exclude_args` of `{qualified_name(function)}`: "
                 f"expected one of {expected}{hint}"
             )
     return [
@@ -166,12 +127,3 @@ def _parameters(function: Any, excluded: Sequence[str]) -> list[tuple[str, int, 
         )
         for parameter in signature.parameters.values()
     ]
-
-
-def _name(function: Any) -> str:
-    inner = function
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    if not hasattr(inner, "__qualname__"):
-        inner = type(inner)
-    return f"{inner.__module__}.{inner.__qualname__}"
