@@ -12,6 +12,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::BoundObject;
 
+use crate::handle;
+
 /// Functions of `pyo3::ffi` that may unwind.
 macro_rules! unwinding {
     ($($name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => { $(
@@ -89,9 +91,21 @@ where
 /// # Errors
 /// What importing raised.
 pub fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
-    let name = PyString::new(py, name);
-    // SAFETY: attached, with a valid object; the result is a new reference or null.
-    unsafe { Bound::from_owned_ptr_or_err(py, staying(|| PyImport_Import(name.as_ptr()))) }
+    let bare = |name: &str| {
+        let name = PyString::new(py, name);
+        // SAFETY: attached, with a valid object; the result is a new reference or null.
+        unsafe { Bound::from_owned_ptr_or_err(py, staying(|| PyImport_Import(name.as_ptr()))) }
+    };
+    // At the end of the interpreter the lock may be held by a thread that has ended.
+    if handle::is_closed() {
+        return bare(name);
+    }
+    // No fork while a module is half imported: its child could never import it.
+    let lock = bare("retainit._process")?.getattr("lock")?;
+    call(&lock.getattr("acquire")?, (), None)?;
+    let imported = bare(name);
+    call(&lock.getattr("release")?, (), None)?;
+    imported
 }
 
 /// As `PyObject_Vectorcall`, which 3.10 has not as a function: a new reference, or null with an error.
