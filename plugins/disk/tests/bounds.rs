@@ -114,6 +114,12 @@ fn expired_entries_are_removed_without_being_asked_for() {
     assert_eq!(rows, 1);
 }
 
+/// A name like this one, and surely another: one digit of it is changed.
+fn neighbour(name: &str) -> String {
+    let digit = if &name[11..12] == "0" { "f" } else { "0" };
+    format!("{}{digit}{}", &name[..11], &name[12..])
+}
+
 #[test]
 fn abandoned_files_are_removed_when_they_are_old() {
     let scratch = Scratch::new("orphans");
@@ -123,7 +129,7 @@ fn abandoned_files_are_removed_when_they_are_old() {
     let file = value_files(&path).remove(0);
     let name = file.file_name().unwrap().to_str().unwrap().to_owned();
     // As a process leaves them that is killed between its file and its row, or within its file.
-    let orphan = file.with_file_name(format!("{}0{}", &name[..11], &name[12..]));
+    let orphan = file.with_file_name(neighbour(&name));
     let unfinished = file.with_file_name(format!("{}1{}.tmp", &name[..11], &name[12..]));
     let foreign = file.with_file_name("somebody-else's");
     for path in [&orphan, &unfinished, &foreign] {
@@ -146,7 +152,7 @@ fn young_files_without_a_row_stay() {
     }
     let file = value_files(&path).remove(0);
     let name = file.file_name().unwrap().to_str().unwrap();
-    let young = file.with_file_name(format!("{}0{}", &name[..11], &name[12..]));
+    let young = file.with_file_name(neighbour(name));
     fs::write(&young, "young").unwrap();
     // With a bound, the first round already looks at everything.
     let cache = Cache::with(&path, json!({"sweep_interval": 0.01, "max_bytes": 1_000_000_000}));
