@@ -106,10 +106,10 @@ def _program(function: Any) -> str | None:
         return started_as
     # The code says it best: Python takes `__file__` away at the program's last line, when threads of
     # it may still run, and what wraps a function may be another module's.
-    code = getattr(inspect.unwrap(function), "__code__", None)
+    code: types.CodeType | None = getattr(inspect.unwrap(function), "__code__", None)
     if code is not None and os.path.isfile(code.co_filename):
         return os.path.realpath(code.co_filename)
-    file = getattr(module, "__file__", None)
+    file: str | None = getattr(module, "__file__", None)
     return os.path.realpath(file) if file else ""
 
 

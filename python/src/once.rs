@@ -1,26 +1,29 @@
-//! Things that are made once and kept: PyO3's cell, without its waiting.
+//! Things that are made once and kept, without waiting for whoever makes them.
 //!
 //! Making them runs Python code, during which another thread may run and fork. In its child a cell
-//! that waits for whoever is making the thing would wait for ever. So each thread that finds nothing
-//! makes it, and the first to be ready sets it.
+//! that waits for the maker would wait for ever, as PyO3's does. So each thread that finds nothing
+//! makes the thing, and the first to be ready sets it.
+
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::outcall;
 
-/// A place for one thing.
-pub struct Once<T>(PyOnceLock<T>);
+/// A place for one thing, which is never dropped: places are statics.
+pub struct Once<T>(AtomicPtr<T>);
 
-impl<T> Once<T> {
+impl<T: Send + Sync> Once<T> {
     /// Empty.
     pub const fn new() -> Self {
-        Once(PyOnceLock::new())
+        Once(AtomicPtr::new(ptr::null_mut()))
     }
 
     /// What has been set.
-    pub fn get(&self, py: Python<'_>) -> Option<&T> {
-        self.0.get(py)
+    pub fn get(&self, _: Python<'_>) -> Option<&T> {
+        // SAFETY: what has been set is valid for ever.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
 
     /// What has been set, or else what `make` gives, unless another thread sets something meanwhile.
@@ -28,12 +31,21 @@ impl<T> Once<T> {
     /// # Errors
     /// Those of `make`.
     pub fn get_or_make(&self, py: Python<'_>, make: impl FnOnce() -> PyResult<T>) -> PyResult<&T> {
-        if let Some(known) = self.0.get(py) {
+        if let Some(known) = self.get(py) {
             return Ok(known);
         }
-        let made = make()?;
-        // Nothing runs between looking and setting, so that nobody ever waits.
-        Ok(self.0.get_or_init(py, || made))
+        let made = Box::into_raw(Box::new(make()?));
+        let known = self.0.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire);
+        // SAFETY: either is valid for ever, but for the one that came too late, which nobody has seen.
+        Ok(unsafe {
+            match known {
+                Ok(_) => &*made,
+                Err(first) => {
+                    drop(Box::from_raw(made));
+                    &*first
+                }
+            }
+        })
     }
 }
 

@@ -13,12 +13,15 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 # What all programs begin with. `in_child` forks, runs something in the child, and checks how it ended.
 PRELUDE = """
-import os, signal, sys, threading, time, traceback, warnings
+import faulthandler, os, signal, sys, threading, time, traceback, warnings
 import retainit
 from retainit import MISSING, DiskConfig, MemoryConfig, retain
 
 # Python's own warning about forks with threads, which is what is tested here.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+# Shows where a child hangs, and then ends it.
+faulthandler.register(signal.SIGALRM, chain=True)
 
 def in_child(work):
     child = os.fork()
