@@ -77,7 +77,9 @@ class Keyless:
         return x
 
 
-@pytest.mark.parametrize("bound", [Keyless(), functools.partial(lambda x, y: y, Keyless()), Keyless().__call__])
+@pytest.mark.parametrize(
+    "bound", [Keyless(), functools.partial(lambda x, y: y, Keyless()), Keyless().__call__]
+)
 def test_what_is_bound_to_something_without_a_key_stays_inside(bound: Any) -> None:
     with pytest.warns(UnkeyableWarning, match="is kept inside the process only: it is"):
         tiers = retain(backend=["memory", "disk"])(bound).cache_parameters()["tiers"]
