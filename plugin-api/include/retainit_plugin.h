@@ -135,6 +135,9 @@ typedef struct retainit_prelude {
 #define RETAINIT_CAP_FORK (UINT64_C(1) << 12)
 /* Backend: bounds itself and reports evictions. */
 #define RETAINIT_CAP_EVICTS (UINT64_C(1) << 13)
+/* Backend: only programs of the same user on this machine can write to its entries, and it refuses
+ * to read what others could have written. */
+#define RETAINIT_CAP_PRIVATE (UINT64_C(1) << 15)
 /* Serializer: takes and gives `bytes`. */
 #define RETAINIT_CAP_FORM_BYTES (UINT64_C(1) << 16)
 /* Serializer: takes and gives a MessagePack `tree`. */

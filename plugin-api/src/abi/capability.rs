@@ -29,6 +29,9 @@ pub const SUBSCRIBE: u64 = 1 << 11;
 pub const FORK: u64 = 1 << 12;
 /// Backend: bounds itself and reports evictions.
 pub const EVICTS: u64 = 1 << 13;
+/// Backend: only programs of the same user on this machine can write to its entries, and it refuses
+/// to read what others could have written.
+pub const PRIVATE: u64 = 1 << 15;
 
 /// Serializer: takes and gives `bytes`.
 pub const FORM_BYTES: u64 = 1 << 16;
@@ -61,6 +64,7 @@ pub const NAMES: &[(u64, &str)] = &[
     (SUBSCRIBE, "subscribe"),
     (FORK, "fork"),
     (EVICTS, "evicts"),
+    (PRIVATE, "private"),
     (FORM_BYTES, "bytes"),
     (FORM_TREE, "tree"),
     (FORM_TENSOR, "tensor"),

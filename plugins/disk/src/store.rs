@@ -74,7 +74,8 @@ impl Backend for DiskBackend {
         | capability::SCAN
         | capability::LEASE
         | capability::FORK
-        | capability::EVICTS;
+        | capability::EVICTS
+        | capability::PRIVATE;
     const SCHEMA: &'static str = SCHEMA;
     type Options = Options;
 
