@@ -44,8 +44,9 @@ impl Serializer {
         done.map(|()| out)
     }
 
-    /// Turns bytes into data. The caller owns the references in the result.
-    pub fn deserialize(&self, bytes: Value) -> Result<Data> {
+    /// Turns bytes into data. The caller owns the references in the result. `stream` is the address of
+    /// an empty `ArrowArrayStream`, which is where a stream gets to; null if none is wanted.
+    pub fn deserialize(&self, bytes: Value, stream: *mut c_void) -> Result<Data> {
         let deserialize = self.0.need(self.0.table().deserialize, "deserialize")?;
         let bytes = bytes.into_raw();
         let mut data = Data {
@@ -53,7 +54,7 @@ impl Serializer {
             reserved: 0,
             value: value::Value::NONE,
             tensor: std::ptr::null(),
-            stream: std::ptr::null_mut(),
+            stream,
         };
         // SAFETY: the instance is open; the plugin takes the reference over.
         self.0.call("deserialize", |handle, call| unsafe { deserialize(handle, call, &bytes, &mut data) })?;

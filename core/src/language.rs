@@ -1,5 +1,6 @@
 //! What the engine needs of the language it serves. It runs no code of that language by itself.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -7,24 +8,69 @@ use retainit_plugin_api::sdk::Value;
 
 use crate::error::Result;
 use crate::flight::{Flight, Landing};
+use crate::format::Format;
 
 /// The bytes of one stored object, kept alive by the value they lie in: a memory map, perhaps, that
 /// can be read in place.
 pub struct Payload {
     value: Value,
     range: Range<usize>,
+    exclusive: bool,
+    trusted: bool,
 }
 
 impl Payload {
-    /// The part `range` of a value of bytes.
-    pub fn new(value: Value, range: Range<usize>) -> Self {
-        Payload { value, range }
+    /// The part `range` of a value of bytes. `exclusive` says that the bytes are nobody else's, so that
+    /// they may be written to; `trusted` that this process has read all of them before.
+    pub fn new(value: Value, range: Range<usize>, exclusive: bool, trusted: bool) -> Self {
+        Payload { value, range, exclusive, trusted }
+    }
+
+    /// All of a value of bytes.
+    pub fn of(value: Value, exclusive: bool, trusted: bool) -> Self {
+        let range = 0..value.as_bytes().unwrap_or_default().len();
+        Payload { value, range, exclusive, trusted }
     }
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.value.as_bytes().unwrap_or_default()[self.range.clone()]
     }
+
+    /// Whether the bytes are nobody else's.
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    /// Whether this process has read all of these bytes before, and found them right.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// A second reference to the bytes.
+    pub fn share(&self) -> Value {
+        let value = self.value.share_bytes().unwrap_or_else(|| Value::from_vec(Vec::new()));
+        if self.range == (0..value.as_bytes().unwrap_or_default().len()) {
+            return value;
+        }
+        struct Part(Value, Range<usize>);
+        impl AsRef<[u8]> for Part {
+            fn as_ref(&self) -> &[u8] {
+                &self.0.as_bytes().unwrap_or_default()[self.1.clone()]
+            }
+        }
+        Value::from_owner(Arc::new(Part(value, self.range.clone())))
+    }
+}
+
+/// What an object was dumped into.
+pub struct Dumped<B> {
+    /// The codec that reads it.
+    pub codec: Cow<'static, str>,
+    /// Which version of the codec.
+    pub version: u16,
+    /// The bytes.
+    pub bytes: B,
 }
 
 /// Objects of the language, and bytes made of them.
@@ -32,22 +78,22 @@ pub trait Language {
     /// An owned reference to an object.
     type Object;
     /// What an object was dumped into.
-    type Bytes: AsRef<[u8]>;
+    type Bytes: AsRef<[u8]> + Send + Sync;
 
     /// A handle that a backend with `OBJECTS` can keep.
     fn hold(&self, object: &Self::Object) -> Value;
     /// The object of a handle; `None` if it has gone meanwhile.
     fn take(&self, handle: Value) -> Option<Self::Object>;
-    /// Bytes of an object, and the codec they are in.
+    /// Bytes of an object for a tier of this format.
     ///
     /// # Errors
-    /// The object cannot be turned into bytes.
-    fn dump(&self, object: &Self::Object) -> Result<(u16, Self::Bytes)>;
-    /// The object of bytes.
+    /// The object cannot be turned into bytes there.
+    fn dump(&self, object: &Self::Object, format: &Format) -> Result<Dumped<Self::Bytes>>;
+    /// The object of bytes that a tier of this format had.
     ///
     /// # Errors
-    /// The bytes or their codec are not understood.
-    fn load(&self, codec: u16, payload: Payload) -> Result<Self::Object>;
+    /// The bytes or their codec are not understood, or not allowed there.
+    fn load(&self, codec: &str, version: u16, payload: Payload, format: &Format) -> Result<Self::Object>;
     /// Runs work that may block while others of the language go on.
     fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R;
 }

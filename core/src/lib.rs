@@ -5,21 +5,23 @@
 //! | [`pipeline`], [`load`] | the way of a call, and the steps of a load |
 //! | [`function`], [`tier`] | a cached function and the backends it uses |
 //! | [`flight`] | single-flight, and the fence between loads and invalidations |
-//! | [`key`], [`entry`] | canonical keys, the entry format |
+//! | [`key`], [`entry`], [`format`] | canonical keys, the entry format, how a tier makes entries |
 //! | [`language`] | what the engine needs of the language it serves |
 //! | [`loader`] | finding, checking and loading plugins |
-//! | [`instance`], [`codec`], [`sink`] | open components |
+//! | [`instance`], [`codec`], [`codecs`], [`sink`] | open components |
 //! | [`config`], [`units`], [`nearest`] | configuration files, durations and sizes, "did you mean" |
 //! | [`clock`], [`fork`] | the process's clock, the process's rarely taken locks |
 
 pub mod clock;
 pub mod codec;
+pub mod codecs;
 mod component;
 pub mod config;
 pub mod entry;
 mod error;
 pub mod flight;
 pub mod fork;
+pub mod format;
 pub mod function;
 mod host;
 pub mod instance;

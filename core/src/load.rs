@@ -9,8 +9,9 @@ use retainit_plugin_api::sdk::Value;
 
 use crate::error::Result;
 use crate::flight::{Begin, Flight, Flights, Lead, Scope};
+use crate::format::Format;
 use crate::function::Function;
-use crate::language::Language;
+use crate::language::{Dumped, Language};
 use crate::random;
 use crate::tier::{CallKey, Found, Tier};
 
@@ -206,8 +207,8 @@ fn prepare<'a, L: Language>(
     ttl: Option<i64>,
 ) -> Result<Vec<Write<'a>>> {
     let mut writes = Vec::with_capacity(tiers.len());
-    // Dumped once, at the first tier that wants bytes; a failure is noted once.
-    let mut dumped: Option<Option<(u16, L::Bytes)>> = None;
+    // Dumped at the first tier that wants bytes, and again where another format makes others of it.
+    let mut dumped: Option<(&Format, Option<Dumped<L::Bytes>>)> = None;
     let spread = random::spread(function.policy().jitter);
     for tier in tiers {
         let Some(key) = tier.key(key) else { continue };
@@ -223,17 +224,23 @@ fn prepare<'a, L: Language>(
             writes.push(Write { tier, key, value: language.hold(object), ttl });
             continue;
         }
-        if dumped.is_none() {
-            dumped = Some(match language.dump(object) {
-                Ok(bytes) => Some(bytes),
+        let format = tier.format();
+        if dumped.as_ref().is_none_or(|(known, _)| !known.dumps_like(format)) {
+            let made = match language.dump(object, format) {
+                Ok(made) => Some(made),
+                // Noted once for all tiers of the same format.
                 Err(error) => {
                     function.failed(error)?;
                     None
                 }
-            });
+            };
+            dumped = Some((format, made));
         }
-        if let Some(Some((codec, payload))) = &dumped {
-            writes.push(Write { tier, value: tier.seal(&key, *codec, payload.as_ref(), ttl), key, ttl });
+        if let Some((_, Some(made))) = &dumped {
+            match tier.seal(language, &key, made, ttl) {
+                Ok(value) => writes.push(Write { tier, value, key, ttl }),
+                Err(error) => function.failed(error)?,
+            }
         }
     }
     Ok(writes)

@@ -5,14 +5,18 @@ use std::sync::Arc;
 
 use retainit_plugin_api::abi::call::NEVER;
 use retainit_plugin_api::abi::capability;
-use retainit_plugin_api::sdk::{Item, Value};
+use retainit_plugin_api::sdk::{Item, Token, Value};
 
-use crate::entry::{self, Unreadable};
-use crate::error::{Error, ErrorKind, Result};
+use crate::entry;
+use crate::error::{Error, Result};
+use crate::format::Format;
 use crate::function::Function;
 use crate::instance::Instance;
-use crate::language::{Language, Payload};
+use crate::language::{Dumped, Language};
 use crate::{clock, key, verified};
+
+/// With more bytes than this, the language's other threads go on meanwhile.
+const LONG: usize = 64 * 1024;
 
 /// A backend in a function's list of tiers.
 #[derive(Debug, Clone)]
@@ -20,6 +24,8 @@ pub struct Tier {
     instance: Arc<Instance>,
     ttl: i64,
     prefix: Vec<u8>,
+    schema: String,
+    format: Arc<Format>,
 }
 
 /// A call's key: the function's number, and the encoding of the arguments.
@@ -61,10 +67,11 @@ pub struct Found<O> {
 }
 
 impl Tier {
-    /// A backend that keeps entries of `function` for `ttl` nanoseconds ([`NEVER`]: for ever), under
-    /// `namespace` and `version` where others can see them.
+    /// A backend that keeps entries of `function` for `ttl` nanoseconds ([`NEVER`]: for ever) in
+    /// `format`, under `namespace` and `version` where others can see them.
     pub fn new(
         instance: Arc<Instance>,
+        format: Arc<Format>,
         ttl: i64,
         function: &Function,
         namespace: &str,
@@ -76,7 +83,7 @@ impl Tier {
         } else {
             function.local_prefix().to_vec()
         };
-        Tier { instance, ttl, prefix }
+        Tier { instance, ttl, prefix, schema: version.to_owned(), format }
     }
 
     /// The backend.
@@ -89,6 +96,11 @@ impl Tier {
         self.ttl
     }
 
+    /// How entries are made and read.
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
     /// First bytes of the keys that the function has here.
     pub fn prefix(&self) -> &[u8] {
         &self.prefix
@@ -96,17 +108,17 @@ impl Tier {
 
     /// Whether it keeps the very objects.
     pub fn keeps_objects(&self) -> bool {
-        self.instance.capabilities() & capability::OBJECTS != 0
+        self.has(capability::OBJECTS)
     }
 
     /// Whether calls may block.
     pub fn may_block(&self) -> bool {
-        self.instance.capabilities() & capability::INLINE == 0
+        !self.has(capability::INLINE)
     }
 
     /// Whether its entries can be seen from outside the process.
     pub fn is_outside(&self) -> bool {
-        self.instance.capabilities() & (capability::SHARED | capability::PERSISTENT) != 0
+        self.has(capability::SHARED | capability::PERSISTENT)
     }
 
     /// The spelling of `key` it uses; `None` where the key must not get there.
@@ -139,25 +151,9 @@ impl Tier {
         if value.is_object() {
             return Ok(language.take(value).map(|object| Found { object, remaining }));
         }
-        let now = clock::unix();
-        let bytes = value.as_bytes().unwrap_or_default();
-        let verified = verified::contains(bytes.len(), &token);
-        let opened = match entry::open(&key, bytes, now, verified) {
-            Ok(opened) => opened,
-            Err(Unreadable::Expired) => return Ok(None),
-            Err(reason) => {
-                let error =
-                    Error::new(ErrorKind::Corrupt, "get", format!("an entry could not be read: {reason:?}"));
-                unreadable(error.with("backend", self.instance.name()));
-                return Ok(None);
-            }
-        };
-        verified::add(bytes.len(), &token);
-        let (codec, expires) = (opened.codec, opened.expires);
-        let sealed = if expires == entry::NEVER { NEVER } else { expires - now };
-        let payload = entry::HEADER..bytes.len();
-        match language.load(codec, Payload::new(value, payload)) {
-            Ok(object) => Ok(Some(Found { object, remaining: remaining.min(sealed) })),
+        match self.load(language, &key, value, &token) {
+            Ok(None) => Ok(None),
+            Ok(Some((object, sealed))) => Ok(Some(Found { object, remaining: remaining.min(sealed) })),
             Err(error) => {
                 unreadable(error);
                 Ok(None)
@@ -165,10 +161,55 @@ impl Tier {
         }
     }
 
-    /// Seals `payload` for this tier under `key`.
-    pub fn seal(&self, key: &[u8], codec: u16, payload: &[u8], ttl: i64) -> Value {
+    /// The object of an entry, and the nanoseconds it says that it has left; `None` if it has expired.
+    fn load<L: Language>(
+        &self,
+        language: &L,
+        key: &[u8],
+        value: Value,
+        token: &Token,
+    ) -> Result<Option<(L::Object, i64)>> {
         let now = clock::unix();
-        let expires = if ttl == NEVER { entry::NEVER } else { now.saturating_add(ttl) };
-        Value::from_vec(entry::seal(key, codec, now, expires, payload))
+        let len = value.weight() as usize;
+        // What others can write may change under the same token.
+        let private = self.has(capability::PRIVATE);
+        let verified = private && verified::contains(len, token);
+        let exclusive = self.has(capability::EXCLUSIVE);
+        let open = || self.format.open(key, &self.schema, value, now, exclusive, verified);
+        // Checking and decompressing much takes a while.
+        let opened = if len > LONG { language.detached(open) } else { open() };
+        let Some(opened) = opened.map_err(|error| error.with("backend", self.instance.name()))? else {
+            return Ok(None);
+        };
+        let left = if opened.expires == entry::NEVER { NEVER } else { opened.expires - now };
+        let object = language.load(&opened.codec, opened.codec_version, opened.payload, &self.format)?;
+        // Only now: whoever reads it next relies on all of it having been read once.
+        if private && !verified {
+            verified::add(len, token);
+        }
+        Ok(Some((object, left)))
+    }
+
+    /// Makes an entry of `dumped` for this tier under `key`.
+    ///
+    /// # Errors
+    /// Those of [`Format::seal`].
+    pub fn seal<L: Language>(
+        &self,
+        language: &L,
+        key: &[u8],
+        dumped: &Dumped<L::Bytes>,
+        ttl: i64,
+    ) -> Result<Value> {
+        let seal = || self.format.seal(key, &self.schema, dumped, clock::unix(), ttl);
+        if dumped.bytes.as_ref().len() > LONG {
+            language.detached(seal)
+        } else {
+            seal()
+        }
+    }
+
+    fn has(&self, bit: u64) -> bool {
+        self.instance.capabilities() & bit != 0
     }
 }

@@ -7,19 +7,19 @@ use std::time::Duration;
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
-use retainit_core::entry::codec;
+use pyo3::types::{PyDict, PyTuple};
 use retainit_core::flight::{Flight, Flights, Landing};
-use retainit_core::language::{Caller, Language, Payload};
+use retainit_core::format::Format;
+use retainit_core::language::{Caller, Dumped, Language, Payload};
 use retainit_core::{Error, ErrorKind};
 use retainit_plugin_api::sdk::Value;
 
+use crate::data::{self, Bytes, Failure};
 use crate::errors;
 use crate::function::Cold;
 use crate::handle;
 use crate::once::Once;
-use crate::{outcall, view};
+use crate::outcall;
 
 /// What a load hands to those who joined.
 pub enum Shared {
@@ -70,7 +70,11 @@ impl<'a, 'py> Objects<'a, 'py> {
         self.interrupt.borrow_mut().take().map_or(Ok(()), Err)
     }
 
-    fn failure(&self, operation: &'static str, what: &str, error: PyErr) -> Error {
+    fn failure(&self, operation: &'static str, what: &str, failure: Failure) -> Error {
+        let error = match failure {
+            Failure::Refused(error) => return error.with("function", self.cold.engine.name()),
+            Failure::Raised(error) => error,
+        };
         let text = error.to_string();
         if !error.is_instance_of::<PyException>(self.py) {
             *self.interrupt.borrow_mut() = Some(error);
@@ -82,7 +86,7 @@ impl<'a, 'py> Objects<'a, 'py> {
 
 impl<'py> Language for Objects<'_, 'py> {
     type Object = Bound<'py, PyAny>;
-    type Bytes = PyBackedBytes;
+    type Bytes = Bytes;
 
     fn hold(&self, object: &Self::Object) -> Value {
         let keep = self.keep.as_ref().map_or(std::ptr::null_mut(), Bound::as_ptr);
@@ -95,26 +99,21 @@ impl<'py> Language for Objects<'_, 'py> {
         unsafe { Bound::from_owned_ptr_or_opt(self.py, handle::take(&value.into_raw())) }
     }
 
-    fn dump(&self, object: &Self::Object) -> Result<(u16, PyBackedBytes), Error> {
-        static DUMPS: Once<Py<PyAny>> = Once::new();
-        let dumped = DUMPS
-            .import(self.py, "pickle", "dumps")
-            .and_then(|dumps| outcall::call(dumps, (object, 5), None))
-            .and_then(|bytes| Ok(PyBackedBytes::from(bytes.cast_into::<PyBytes>()?)));
-        dumped.map(|bytes| (codec::PICKLE, bytes)).map_err(|error| {
-            self.failure("serialize", "the result cannot be stored outside the process", error)
+    fn dump(&self, object: &Self::Object, format: &Format) -> Result<Dumped<Bytes>, Error> {
+        data::dump(object, format).map_err(|failure| {
+            self.failure("serialize", "the result cannot be stored outside the process", failure)
         })
     }
 
-    fn load(&self, codec: u16, payload: Payload) -> Result<Self::Object, Error> {
-        static LOADS: Once<Py<PyAny>> = Once::new();
-        if codec != codec::PICKLE {
-            return Err(Error::new(ErrorKind::Corrupt, "deserialize", format!("unknown codec `{codec}`")));
-        }
-        LOADS
-            .import(self.py, "pickle", "loads")
-            .and_then(|loads| outcall::call(loads, (view::of(self.py, payload)?,), None))
-            .map_err(|error| self.failure("deserialize", "a stored result cannot be read", error))
+    fn load(
+        &self,
+        codec: &str,
+        _version: u16,
+        payload: Payload,
+        format: &Format,
+    ) -> Result<Self::Object, Error> {
+        data::load(self.py, codec, payload, format)
+            .map_err(|failure| self.failure("deserialize", "a stored result cannot be read", failure))
     }
 
     fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
@@ -216,7 +215,7 @@ pub struct PythonCall<'a, 'py> {
 
 impl<'py> Language for PythonCall<'_, 'py> {
     type Object = Bound<'py, PyAny>;
-    type Bytes = PyBackedBytes;
+    type Bytes = Bytes;
 
     fn hold(&self, object: &Self::Object) -> Value {
         self.objects.hold(object)
@@ -224,11 +223,17 @@ impl<'py> Language for PythonCall<'_, 'py> {
     fn take(&self, value: Value) -> Option<Self::Object> {
         self.objects.take(value)
     }
-    fn dump(&self, object: &Self::Object) -> Result<(u16, PyBackedBytes), Error> {
-        self.objects.dump(object)
+    fn dump(&self, object: &Self::Object, format: &Format) -> Result<Dumped<Bytes>, Error> {
+        self.objects.dump(object, format)
     }
-    fn load(&self, codec: u16, payload: Payload) -> Result<Self::Object, Error> {
-        self.objects.load(codec, payload)
+    fn load(
+        &self,
+        codec: &str,
+        version: u16,
+        payload: Payload,
+        format: &Format,
+    ) -> Result<Self::Object, Error> {
+        self.objects.load(codec, version, payload, format)
     }
     fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.objects.detached(work)

@@ -9,7 +9,9 @@
 //! | `handle` | Python objects as backends hold them |
 //! | `awaitable` | what a hit of an asynchronous function returns |
 //! | `loads`, `operations`, `backend`, `config` | what the Python layer is built on |
-//! | `view` | stored bytes as Python reads them |
+//! | `data`, `pickle` | from objects to stored bytes and back |
+//! | `storage` | how a tier stores values: serializer, compression, seal |
+//! | `view`, `stream` | stored bytes, and streams of Arrow data, as Python reads them |
 //! | `outcall`, `once` | calls that may run Python code; what is made once |
 //! | `state`, `process` | attention bits; fork and exit |
 //!
@@ -19,6 +21,7 @@ mod awaitable;
 mod backend;
 mod caller;
 mod config;
+mod data;
 mod encode;
 mod errors;
 mod function;
@@ -29,9 +32,12 @@ mod miss;
 mod once;
 mod operations;
 mod outcall;
+mod pickle;
 mod process;
 mod signature;
 mod state;
+mod storage;
+mod stream;
 mod view;
 
 use pyo3::prelude::*;
@@ -74,6 +80,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<miss::Key>()?;
     module.add_class::<loads::Load>()?;
     module.add_class::<loads::Flight>()?;
+    module.add_class::<storage::Format>()?;
+    module.add_class::<storage::Keyring>()?;
+    module.add_class::<stream::Stream>()?;
     macro_rules! functions {
         ($($path:path),* $(,)?) => { $( module.add_function(wrap_pyfunction!($path, module)?)?; )* };
     }
@@ -103,6 +112,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         operations::clear,
         operations::refresh,
         operations::info,
+        storage::serializer_forms,
         process::before_fork,
         process::after_fork_in_parent,
         process::after_fork_in_child,

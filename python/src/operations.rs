@@ -20,6 +20,7 @@ use crate::handle::{self, CellList};
 use crate::intern::Interns;
 use crate::miss::{self, Key};
 use crate::signature::Signature;
+use crate::storage::Format;
 
 /// Makes a cached function. `options` is what `retainit._function` has checked.
 #[pyfunction]
@@ -67,20 +68,20 @@ pub fn make<'py>(
     )
 }
 
-/// Gives a function its tiers, `(backend, ttl in seconds or None, namespace)` each, nearest first, and
-/// the version of what it stores there.
+/// Gives a function its tiers, `(backend, format, ttl in seconds or None, namespace)` each, nearest
+/// first, and the version of what it stores there.
 #[pyfunction]
 pub fn set_tiers(
     function: &Bound<'_, PyAny>,
-    tiers: Vec<(PyRef<'_, Backend>, Option<f64>, String)>,
+    tiers: Vec<(PyRef<'_, Backend>, PyRef<'_, Format>, Option<f64>, String)>,
     version: &str,
 ) -> PyResult<()> {
     let engine = &function::of(function)?.cold()?.engine;
     let tiers = tiers
         .into_iter()
-        .map(|(backend, ttl, namespace)| {
+        .map(|(backend, format, ttl, namespace)| {
             let ttl = ttl.map_or(NEVER, |seconds| (seconds * 1e9).clamp(1.0, 9.2e18) as i64);
-            Tier::new(backend.instance().clone(), ttl, engine, &namespace, version)
+            Tier::new(backend.instance().clone(), format.core().clone(), ttl, engine, &namespace, version)
         })
         .collect();
     engine.set_tiers(tiers);

@@ -1,4 +1,5 @@
-//! Stored bytes as Python reads them: small ones copied, large ones in place.
+//! Stored bytes as Python reads them: small ones copied, large ones in place. Those that are nobody
+//! else's can be written to.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -12,22 +13,24 @@ use retainit_core::language::Payload;
 /// Up to this many bytes a copy costs less than an object that keeps the original alive.
 const COPY: usize = 16 * 1024;
 
-/// A read-only buffer over bytes that a backend keeps.
+/// A buffer over bytes that a backend or a serializer keeps.
 #[pyclass(module = "retainit._native", frozen)]
 pub struct View(Payload);
 
 #[pymethods]
 impl View {
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        if flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE {
+        let payload = &slf.get().0;
+        if flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE && !payload.is_exclusive() {
             return Err(PyBufferError::new_err("stored bytes are read-only"));
         }
-        let bytes = slf.get().0.as_bytes();
+        let bytes = payload.as_bytes();
         let (start, len) = (bytes.as_ptr(), bytes.len() as ffi::Py_ssize_t);
+        let readonly = i32::from(!payload.is_exclusive());
         // SAFETY: `view` is the caller's to fill; the bytes live as long as the object, which the
         // buffer refers to.
         unsafe {
-            if ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start.cast_mut().cast::<c_void>(), len, 1, flags)
+            if ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start.cast_mut().cast::<c_void>(), len, readonly, flags)
                 < 0
             {
                 (*view).obj = ptr::null_mut();
@@ -38,6 +41,14 @@ impl View {
     }
 }
 
+/// A buffer over the bytes.
+///
+/// # Errors
+/// Out of memory.
+pub fn over(py: Python<'_>, payload: Payload) -> PyResult<Bound<'_, PyAny>> {
+    Ok(Bound::new(py, View(payload))?.into_any())
+}
+
 /// An object that has the bytes.
 ///
 /// # Errors
@@ -46,5 +57,5 @@ pub fn of(py: Python<'_>, payload: Payload) -> PyResult<Bound<'_, PyAny>> {
     if payload.as_bytes().len() <= COPY {
         return Ok(PyBytes::new(py, payload.as_bytes()).into_any());
     }
-    Ok(Bound::new(py, View(payload))?.into_any())
+    over(py, payload)
 }

@@ -50,6 +50,22 @@ pub struct ArrowStream {
 unsafe impl Send for ArrowStream {}
 
 impl ArrowStream {
+    /// None: what a stream leaves behind where it was moved out.
+    pub const fn empty() -> Self {
+        ArrowStream {
+            get_schema: None,
+            get_next: None,
+            get_last_error: None,
+            release: None,
+            private_data: std::ptr::null_mut(),
+        }
+    }
+
+    /// Whether there is nothing here, or nothing any more.
+    pub const fn is_released(&self) -> bool {
+        self.release.is_none()
+    }
+
     /// Takes the stream at `source`, which is left marked as released.
     ///
     /// # Safety

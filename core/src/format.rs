@@ -1,0 +1,160 @@
+//! How a tier keeps values: which compressor, which seal, and what the language wants to know of it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use retainit_plugin_api::abi::call::NEVER;
+use retainit_plugin_api::sdk::Value;
+
+use crate::codec::Compressor;
+use crate::codecs::Codecs;
+use crate::entry::{self, Meta, Seal, Unreadable};
+use crate::error::{Error, ErrorKind, Result};
+use crate::language::{Dumped, Payload};
+
+/// More than this many bytes are not compressed, and nothing is decompressed into more.
+const MOST: u64 = 1 << 30;
+/// What is compressed must come out at least this much smaller: `1 / GAIN` of its length.
+const GAIN: usize = 10;
+
+/// Compression of what is written.
+pub struct Compression {
+    /// The name it is called by in entries.
+    pub name: String,
+    /// What compresses.
+    pub compressor: Arc<Compressor>,
+    /// Values of fewer bytes stay as they are.
+    pub threshold: u64,
+}
+
+/// What an entry held.
+pub struct Unsealed {
+    /// The codec of the payload.
+    pub codec: String,
+    /// Which version of the codec.
+    pub codec_version: u16,
+    /// Unix time in nanoseconds, or [`entry::NEVER`].
+    pub expires: i64,
+    /// The plain bytes.
+    pub payload: Payload,
+}
+
+/// How entries of a tier are made and read.
+pub struct Format {
+    /// Where compressors are found that entries name.
+    pub codecs: Arc<Codecs>,
+    /// Of what is written. What is read says itself how it was compressed.
+    pub compression: Option<Compression>,
+    /// What is written, and what is accepted.
+    pub seal: Seal,
+    /// What the language chose when it set up the tier: serializer, policies.
+    pub choice: Arc<dyn Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let compression = self.compression.as_ref().map(|compression| &compression.name);
+        write!(f, "Format({compression:?}, {:?})", self.seal)
+    }
+}
+
+impl Format {
+    /// Whether the language makes the same bytes for `other`.
+    pub fn dumps_like(&self, other: &Format) -> bool {
+        Arc::ptr_eq(&self.choice, &other.choice)
+    }
+
+    /// Makes an entry of `dumped` for `key`, that lives for `ttl` nanoseconds from `now`.
+    ///
+    /// # Errors
+    /// The compressor failed, or the system has no random numbers.
+    pub fn seal<B: AsRef<[u8]>>(
+        &self,
+        key: &[u8],
+        schema: &str,
+        dumped: &Dumped<B>,
+        now: i64,
+        ttl: i64,
+    ) -> Result<Value> {
+        let plain = dumped.bytes.as_ref();
+        let compressed = self.compressed(plain)?;
+        let expires = if ttl == NEVER { entry::NEVER } else { now.saturating_add(ttl) };
+        let meta = Meta {
+            codec: &dumped.codec,
+            codec_version: dumped.version,
+            compressor: compressed.as_ref().map_or("", |(name, _)| name),
+            created: now,
+            expires,
+            stale_until: expires,
+            schema,
+            tags: &[],
+            plain_len: plain.len() as u64,
+        };
+        let stored = compressed.as_ref().map_or(plain, |(_, value)| value.as_bytes().unwrap_or_default());
+        self.seal.seal(key, &meta, stored).map(Value::from_vec)
+    }
+
+    /// Opens the entry of `key` in `value`. `exclusive` says that its bytes are nobody else's, `verified`
+    /// that this process has checked them before. `None` if it has expired.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open(
+        &self,
+        key: &[u8],
+        schema: &str,
+        value: Value,
+        now: i64,
+        exclusive: bool,
+        verified: bool,
+    ) -> Result<Option<Unsealed>> {
+        let bytes = value.as_bytes().unwrap_or_default();
+        let opened = match self.seal.open(key, schema, bytes, now, verified) {
+            Ok(opened) => opened,
+            Err(Unreadable::Expired) => return Ok(None),
+            Err(reason) => {
+                let error = Error::new(ErrorKind::Corrupt, "get", format!("an entry cannot be read: {reason}"));
+                return Err(error.with("reason", reason.class()));
+            }
+        };
+        let (codec, codec_version, expires) = (opened.codec.to_owned(), opened.codec_version, opened.expires);
+        let (compressor, plain_len) = (opened.compressor.to_owned(), opened.plain_len);
+        let stored = match opened.payload {
+            entry::Payload::Range(range) => Payload::new(value, range, exclusive, verified),
+            entry::Payload::Decrypted(bytes) => Payload::of(Value::from_vec(bytes), true, false),
+        };
+        let payload =
+            if compressor.is_empty() { stored } else { self.decompressed(&compressor, &stored, plain_len)? };
+        Ok(Some(Unsealed { codec, codec_version, expires, payload }))
+    }
+
+    fn decompressed(&self, compressor: &str, stored: &Payload, len: u64) -> Result<Payload> {
+        let corrupt = |message: String| Error::new(ErrorKind::Corrupt, "decompress", message).with("reason", "format");
+        if len > MOST {
+            return Err(corrupt(format!("an entry of {len} bytes: expected at most {MOST}")));
+        }
+        let plain = self.decompressor(compressor)?.decompress(stored.as_bytes(), len)?;
+        if plain.weight() != len {
+            return Err(corrupt(format!("an entry has {} bytes, expected {len}", plain.weight())));
+        }
+        Ok(Payload::of(plain, true, false))
+    }
+
+    fn compressed(&self, plain: &[u8]) -> Result<Option<(&str, Value)>> {
+        let Some(compression) = &self.compression else { return Ok(None) };
+        let len = plain.len() as u64;
+        if len < compression.threshold || len > MOST {
+            return Ok(None);
+        }
+        let compressed = compression.compressor.compress(plain)?;
+        let pays = compressed.weight() <= (plain.len() - plain.len() / GAIN) as u64;
+        Ok(pays.then_some((&*compression.name, compressed)))
+    }
+
+    fn decompressor(&self, name: &str) -> Result<Arc<Compressor>> {
+        match &self.compression {
+            Some(compression) if compression.name == name => Ok(compression.compressor.clone()),
+            _ => self.codecs.compressor(name, &serde_json::json!({})),
+        }
+    }
+}
