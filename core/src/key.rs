@@ -2,12 +2,17 @@
 //!
 //! Every value is encoded as a tag byte and a self-delimiting body, so that a sequence of values has
 //! exactly one reading. Two values that Python tells apart (`1`, `1.0`, `True`, `"1"`, `[1]`, `(1,)`)
-//! never share bytes; two that are one value (a dict in another order) do. `docs/keys.md` specifies
-//! the bytes.
+//! never share bytes; two that are one value (a dict in another order) do. A value whose encoding is
+//! long is written as the BLAKE3 digest of it, so that keys stay short whatever the arguments hold.
+//! `docs/keys.md` specifies the bytes.
 //!
 //! A key has two spellings: the *local* one, a function's number and the encoding, for tiers inside
 //! the process; and the *storage* one, the function's printable name and the encoding (or its BLAKE3
 //! digest, when it is long), for tiers that others can see.
+
+mod buffer;
+
+pub use buffer::{digest, KeyBuffer};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -49,6 +54,8 @@ pub mod tag {
     pub const INTERNED: u8 = 0x20;
     /// The whole key as text, made by a key builder.
     pub const BUILT: u8 = 0x21;
+    /// A value whose encoding is long: the BLAKE3 digest of that encoding, 32 bytes.
+    pub const LONG: u8 = 0x22;
     /// The digest of a long encoding, in storage keys.
     pub const DIGEST: u8 = 0xff;
 }
@@ -56,182 +63,9 @@ pub mod tag {
 /// Encodings longer than this become a digest in storage keys, in bytes.
 pub const PLAIN_LIMIT: usize = 64;
 
-/// A growable key: short ones stay on the stack.
-pub struct KeyBuffer {
-    inline: [std::mem::MaybeUninit<u8>; KeyBuffer::INLINE],
-    len: usize,
-    spilled: Vec<u8>,
-}
-
-impl Default for KeyBuffer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl KeyBuffer {
-    const INLINE: usize = 256;
-
-    /// An empty buffer.
-    #[inline]
-    pub const fn new() -> Self {
-        KeyBuffer {
-            inline: [const { std::mem::MaybeUninit::uninit() }; Self::INLINE],
-            len: 0,
-            spilled: Vec::new(),
-        }
-    }
-
-    /// The bytes so far.
-    #[inline]
-    pub fn as_slice(&self) -> &[u8] {
-        if self.spilled.is_empty() {
-            // SAFETY: the first `len` bytes have been written.
-            unsafe { std::slice::from_raw_parts(self.inline.as_ptr().cast(), self.len) }
-        } else {
-            &self.spilled
-        }
-    }
-
-    /// Number of bytes so far.
-    #[inline]
-    pub fn len(&self) -> usize {
-        if self.spilled.is_empty() {
-            self.len
-        } else {
-            self.spilled.len()
-        }
-    }
-
-    /// Whether there are none.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Appends one byte.
-    #[inline]
-    pub fn push(&mut self, byte: u8) {
-        self.extend(&[byte]);
-    }
-
-    /// Appends bytes.
-    #[inline]
-    pub fn extend(&mut self, bytes: &[u8]) {
-        if self.spilled.is_empty() && self.len + bytes.len() <= Self::INLINE {
-            // SAFETY: the target lies within the array.
-            unsafe {
-                std::ptr::copy_nonoverlapping(
-                    bytes.as_ptr(),
-                    self.inline.as_mut_ptr().cast::<u8>().add(self.len),
-                    bytes.len(),
-                );
-            }
-            self.len += bytes.len();
-        } else {
-            self.spill(bytes);
-        }
-    }
-
-    #[cold]
-    fn spill(&mut self, bytes: &[u8]) {
-        if self.spilled.is_empty() {
-            let mut spilled = Vec::with_capacity((self.len + bytes.len()).next_power_of_two());
-            spilled.extend_from_slice(self.as_slice());
-            self.spilled = spilled;
-        }
-        self.spilled.extend_from_slice(bytes);
-    }
-
-    /// Appends a length: seven bits a byte, least significant first, the high bit on all but the last.
-    #[inline]
-    pub fn length(&mut self, mut length: usize) {
-        while length >= 0x80 {
-            self.push(length as u8 | 0x80);
-            length >>= 7;
-        }
-        self.push(length as u8);
-    }
-
-    /// Appends a 64-bit integer.
-    #[inline]
-    pub fn int(&mut self, value: i64) {
-        // Bits that only repeat the sign need not be stored.
-        let redundant = if value < 0 { value.leading_ones() } else { value.leading_zeros() };
-        let bytes = if value == 0 { 0 } else { (72 - redundant as usize) / 8 };
-        let tag = tag::INT + bytes as u8;
-        if self.spilled.is_empty() && self.len + 9 <= Self::INLINE {
-            // All eight bytes are written and only the meaningful ones counted: no variable copy.
-            // SAFETY: the target lies within the array.
-            unsafe {
-                let target = self.inline.as_mut_ptr().cast::<u8>().add(self.len);
-                target.write(tag);
-                target.add(1).cast::<[u8; 8]>().write(value.to_le_bytes());
-            }
-            self.len += 1 + bytes;
-        } else {
-            self.push(tag);
-            self.extend(&value.to_le_bytes()[..bytes]);
-        }
-    }
-
-    /// Appends text in UTF-8.
-    #[inline]
-    pub fn text(&mut self, utf8: &[u8]) {
-        self.push(tag::STR);
-        self.length(utf8.len());
-        self.extend(utf8);
-    }
-
-    /// Appends a tag, a length and bytes.
-    pub fn bytes(&mut self, tag: u8, bytes: &[u8]) {
-        self.push(tag);
-        self.length(bytes.len());
-        self.extend(bytes);
-    }
-
-    /// Appends a float.
-    #[inline]
-    pub fn float(&mut self, value: f64) {
-        self.push(tag::FLOAT);
-        self.extend(&value.to_bits().to_le_bytes());
-    }
-
-    /// Appends an integer of any size from two's complement little-endian bytes.
-    pub fn big_int(&mut self, bytes: &[u8]) {
-        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-        let sign = if negative { 0xff } else { 0 };
-        let mut len = bytes.len();
-        // A leading byte goes where it only repeats the sign bit of the next.
-        while len > 1 && bytes[len - 1] == sign && (bytes[len - 2] & 0x80 != 0) == negative {
-            len -= 1;
-        }
-        if len <= 8 {
-            let mut word = [sign; 8];
-            word[..len].copy_from_slice(&bytes[..len]);
-            self.int(i64::from_le_bytes(word));
-        } else {
-            self.bytes(tag::BIG_INT, &bytes[..len]);
-        }
-    }
-
-    /// Appends the number of an object that is keyed by its own equality.
-    #[inline]
-    pub fn interned(&mut self, number: u64) {
-        self.push(tag::INTERNED);
-        self.extend(&number.to_le_bytes());
-    }
-
-    /// Appends already encoded values in ascending order of their bytes (sets, dicts).
-    pub fn sorted(&mut self, tag: u8, mut items: Vec<Vec<u8>>) {
-        items.sort_unstable();
-        self.push(tag);
-        self.length(items.len());
-        for item in items {
-            self.extend(&item);
-        }
-    }
-}
+/// A value whose encoding is longer than this is written as its digest, in bytes. Below it, comparing
+/// the bytes themselves costs less than digesting them.
+pub const VALUE_LIMIT: usize = 4096;
 
 /// What stays the same in all storage keys of one function.
 ///
@@ -288,56 +122,6 @@ pub fn check_built(text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn int(value: i64) -> Vec<u8> {
-        let mut key = KeyBuffer::new();
-        key.int(value);
-        key.as_slice().to_vec()
-    }
-
-    #[test]
-    fn integers_are_as_short_as_they_get() {
-        assert_eq!(int(0), [0x10]);
-        assert_eq!(int(1), [0x11, 1]);
-        assert_eq!(int(-1), [0x11, 0xff]);
-        assert_eq!(int(127), [0x11, 127]);
-        assert_eq!(int(128), [0x12, 128, 0]);
-        assert_eq!(int(-128), [0x11, 0x80]);
-        assert_eq!(int(-129), [0x12, 0x7f, 0xff]);
-        assert_eq!(int(i64::MAX).len(), 9);
-        assert_eq!(int(i64::MIN).len(), 9);
-    }
-
-    #[test]
-    fn a_big_integer_that_fits_is_a_small_one() {
-        for value in [0i64, 1, -1, 255, -256, i64::MAX, i64::MIN] {
-            let mut wide = value.to_le_bytes().to_vec();
-            wide.extend(if value < 0 { [0xff; 8] } else { [0; 8] });
-            let mut key = KeyBuffer::new();
-            key.big_int(&wide);
-            assert_eq!(key.as_slice(), int(value));
-        }
-    }
-
-    #[test]
-    fn integers_differ() {
-        let mut seen = std::collections::HashSet::new();
-        for value in (-70_000..70_000).chain([i64::MAX, i64::MIN]) {
-            assert!(seen.insert(int(value)), "{value}");
-        }
-    }
-
-    #[test]
-    fn long_keys_spill_and_keep_their_bytes() {
-        let mut key = KeyBuffer::new();
-        let mut expected = Vec::new();
-        for value in 0..1000i64 {
-            key.int(value);
-            expected.extend(int(value));
-        }
-        assert_eq!(key.as_slice(), expected);
-        assert_eq!(key.len(), expected.len());
-    }
 
     #[test]
     fn prefixes_do_not_run_into_each_other() {

@@ -135,6 +135,9 @@ typedef struct retainit_prelude {
 #define RETAINIT_CAP_FORK (UINT64_C(1) << 12)
 /* Backend: bounds itself and reports evictions. */
 #define RETAINIT_CAP_EVICTS (UINT64_C(1) << 13)
+/* Backend: the bytes of a value that `get` or `get_many` gives belong to that one reference alone:
+ * whoever holds it may write to them, and nobody else ever sees it. */
+#define RETAINIT_CAP_EXCLUSIVE (UINT64_C(1) << 14)
 /* Backend: only programs of the same user on this machine can write to its entries, and it refuses
  * to read what others could have written. */
 #define RETAINIT_CAP_PRIVATE (UINT64_C(1) << 15)
@@ -462,6 +465,55 @@ typedef struct retainit_compressor_table {
     /* Ends the instance. */
     int32_t (*close)(void *instance, const retainit_call *call);
 } retainit_compressor_table;
+
+/* Containers nested deeper than this are not a tree. */
+#define RETAINIT_TREE_DEPTH 100u
+/* A tuple: an array of its items. */
+#define RETAINIT_TREE_TUPLE 1
+/* A set: an array of its members, in any order. */
+#define RETAINIT_TREE_SET 2
+/* A frozenset, as a set. */
+#define RETAINIT_TREE_FROZENSET 3
+/* An integer beyond 64 bits: two's complement, most significant byte first, as short as it gets. */
+#define RETAINIT_TREE_BIG_INT 4
+/* Text with lone surrogates: UTF-8 in which each of them is three bytes. */
+#define RETAINIT_TREE_SURROGATES 5
+/* A `bytearray`: its bytes. */
+#define RETAINIT_TREE_BYTEARRAY 6
+/* A complex number: real and imaginary part, 8 bytes each. */
+#define RETAINIT_TREE_COMPLEX 7
+/* A decimal number as text, such as `-1.50E+3`. */
+#define RETAINIT_TREE_DECIMAL 8
+/* A fraction in lowest terms: an array of two integers. */
+#define RETAINIT_TREE_FRACTION 9
+/* A UUID: 16 bytes, and one more where it is known whether it was made safely. */
+#define RETAINIT_TREE_UUID 10
+/* A date. */
+#define RETAINIT_TREE_DATE 11
+/* A time of day, with or without a zone. */
+#define RETAINIT_TREE_TIME 12
+/* A date and time, with or without a zone. */
+#define RETAINIT_TREE_DATETIME 13
+/* A duration. */
+#define RETAINIT_TREE_TIMEDELTA 14
+/* A time zone of a fixed offset, with or without a name; no bytes at all for UTC. */
+#define RETAINIT_TREE_TIMEZONE 15
+/* A time zone of the IANA database: its key. */
+#define RETAINIT_TREE_ZONE 16
+/* A range: an array of start, stop and step. */
+#define RETAINIT_TREE_RANGE 17
+/* A slice: an array of start, stop and step, of any type. */
+#define RETAINIT_TREE_SLICE 18
+/* Python's `...`; no bytes. */
+#define RETAINIT_TREE_ELLIPSIS 19
+/* A path: a byte for its class, and its text. */
+#define RETAINIT_TREE_PATH 20
+/* An address, network or interface of IP: a byte for its class, and its text. */
+#define RETAINIT_TREE_IP 21
+/* An n-dimensional array: an array of element type, extents, order and elements. */
+#define RETAINIT_TREE_TENSOR 22
+/* One element as arrays have them: an array of element type and element. */
+#define RETAINIT_TREE_SCALAR 23
 
 /* Numbers of `Event::kind`. */
 

@@ -29,6 +29,9 @@ pub const SUBSCRIBE: u64 = 1 << 11;
 pub const FORK: u64 = 1 << 12;
 /// Backend: bounds itself and reports evictions.
 pub const EVICTS: u64 = 1 << 13;
+/// Backend: the bytes of a value that `get` or `get_many` gives belong to that one reference alone:
+/// whoever holds it may write to them, and nobody else ever sees it.
+pub const EXCLUSIVE: u64 = 1 << 14;
 /// Backend: only programs of the same user on this machine can write to its entries, and it refuses
 /// to read what others could have written.
 pub const PRIVATE: u64 = 1 << 15;
@@ -64,6 +67,7 @@ pub const NAMES: &[(u64, &str)] = &[
     (SUBSCRIBE, "subscribe"),
     (FORK, "fork"),
     (EVICTS, "evicts"),
+    (EXCLUSIVE, "exclusive"),
     (PRIVATE, "private"),
     (FORM_BYTES, "bytes"),
     (FORM_TREE, "tree"),

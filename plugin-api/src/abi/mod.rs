@@ -12,6 +12,7 @@
 //! | [`call`] | arguments and results of calls |
 //! | [`backend`], [`codec`], [`sink`] | one function table for each kind of component |
 //! | [`host`] | what the host offers to plugins |
+//! | [`tree`] | extension types of the tree form |
 //! | [`root`] | the two doors: an abi_stable root module, a C root |
 //! | [`manifest`] | the record that is read before any code runs |
 
@@ -24,6 +25,7 @@ pub mod manifest;
 pub mod root;
 pub mod sink;
 pub mod status;
+pub mod tree;
 pub mod value;
 
 use abi_stable::StableAbi;

@@ -14,7 +14,8 @@ use syn::{
 };
 
 /// Files in the order of their dependencies.
-const FILES: [&str; 9] = ["mod", "status", "capability", "value", "call", "host", "backend", "codec", "sink"];
+const FILES: [&str; 10] =
+    ["mod", "status", "capability", "value", "call", "host", "backend", "codec", "tree", "sink"];
 
 /// Sizes as Rust sees them, which the header asserts.
 const SIZES: &[(&str, usize)] = &[
@@ -188,6 +189,7 @@ fn module_prefix(name: &str) -> &'static str {
         "mod" => "RETAINIT_",
         "status" => "RETAINIT_STATUS_",
         "capability" => "RETAINIT_CAP_",
+        "tree" => "RETAINIT_TREE_",
         "value" => "RETAINIT_VALUE_",
         "call" => "RETAINIT_",
         "evict" => "RETAINIT_EVICT_",
@@ -208,7 +210,7 @@ fn value_of(expr: &Expr, ty: &Type) -> Option<String> {
     let wrap = |text: String| match ty.as_str() {
         "u64" => Some(format!("UINT64_C({text})")),
         "u32" => Some(format!("{text}u")),
-        "u16" | "i32" => Some(text),
+        "u16" | "i8" | "i32" => Some(text),
         _ => None,
     };
     match expr {

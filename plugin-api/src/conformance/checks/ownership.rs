@@ -3,11 +3,13 @@
 use super::{Check, Subject, SECOND};
 use crate::abi::call::NEVER;
 use crate::abi::{capability, status};
+use crate::conformance::session::Found;
 use crate::conformance::{ensure, Outcome};
 
-pub(super) const CHECKS: [Check; 5] = [
+pub(super) const CHECKS: [Check; 6] = [
     Check::new("references-are-released-once", 0, references_are_released_once),
     Check::new("value-outlives-its-entry", 0, value_outlives_its_entry),
+    Check::new("exclusive-values-are-shared-with-nobody", capability::EXCLUSIVE, exclusive_values),
     Check::new("objects-keep-their-identity", capability::OBJECTS, objects_keep_their_identity),
     Check::new("objects-are-refused", 0, objects_are_refused).unless(capability::OBJECTS),
     Check::new("evictions-are-reported", capability::EVICTS, evictions_are_reported).bounded(),
@@ -71,6 +73,51 @@ fn value_outlives_its_entry(subject: &Subject) -> Outcome {
         return host.settle();
     }
     closed
+}
+
+/// What one holder writes to its value stays with it: values given before, at the same time and after
+/// are as stored.
+fn exclusive_values(subject: &Subject) -> Outcome {
+    let session = subject.open()?;
+    let overwrite = |found: &Found| {
+        let raw = found.value.as_raw();
+        // SAFETY: the bytes belong to this reference alone, as EXCLUSIVE says; no slice of them is alive.
+        unsafe { std::ptr::write_bytes(raw.ptr.cast_mut(), 0xEE, raw.len as usize) };
+    };
+    for len in [5_u32, 5_000, 100_000, 2_000_000] {
+        let stored: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+        session.set(b"key", &stored, NEVER)?;
+        let before = session.hold(b"key")?.ok_or("the value is lost")?;
+        let written = session.hold(b"key")?.ok_or("the value is lost")?;
+        overwrite(&written);
+        let after = session.hold(b"key")?.ok_or("the value is lost")?;
+        for (found, when) in [(&before, "before"), (&after, "after")] {
+            ensure!(
+                found.bytes() == stored,
+                "what was written to one value of {len} bytes is seen in one given {when} it"
+            );
+        }
+        ensure!(
+            written.bytes().iter().all(|byte| *byte == 0xEE),
+            "what was written to a value of {len} bytes did not stay"
+        );
+        // Memory that is used again has lost what its last holder wrote to it.
+        drop((before, written, after));
+        let again = session.hold(b"key")?.ok_or("the value is lost")?;
+        ensure!(again.bytes() == stored, "what was written to a value of {len} bytes that is gone is seen");
+        if subject.table.get_many.is_some() {
+            let many: Vec<Found> = session
+                .get_many(&[b"key", b"key"])?
+                .into_iter()
+                .filter_map(|item| item.ok().flatten())
+                .collect();
+            ensure!(many.len() == 2, "a batch lost a value");
+            overwrite(&many[0]);
+            ensure!(many[1].bytes() == stored, "two values of one batch share their bytes");
+            ensure!(again.bytes() == stored, "what was written to a value of a batch is seen outside it");
+        }
+    }
+    session.close()
 }
 
 fn objects_keep_their_identity(subject: &Subject) -> Outcome {

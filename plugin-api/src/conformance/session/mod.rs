@@ -25,6 +25,7 @@ use crate::abi::backend::BackendTable;
 use crate::abi::call::NEVER;
 use crate::abi::status;
 use crate::abi::value::Slice;
+pub(crate) use entry::Found;
 pub(crate) use fault::Fault;
 use fault::Result;
 

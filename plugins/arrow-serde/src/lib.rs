@@ -1,0 +1,1 @@
+//! Serializers for Arrow data.
