@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         shutdown,
         unregister_backend,
     )
+    from retainit._serializers import register_serializer
+    from retainit._storage import PicklePolicy
     from retainit._types import CachedCoroutineFunction, CachedFunction
 else:
     # The same, each imported when it is first asked for.
@@ -49,6 +51,7 @@ else:
         "CachedFunction": "_types",
         "DiskConfig": "_config",
         "MemoryConfig": "_config",
+        "PicklePolicy": "_storage",
         "PluginConfig": "_config",
         "TieredConfig": "_config",
         "default_backend": "_registry",
@@ -58,6 +61,7 @@ else:
         "load_config": "_registry",
         "lru_cache": "_lru",
         "register_backend": "_registry",
+        "register_serializer": "_serializers",
         "shutdown": "_registry",
         "unregister_backend": "_registry",
     }
@@ -86,6 +90,7 @@ __all__ = [
     "ConfigurationError",
     "DiskConfig",
     "MemoryConfig",
+    "PicklePolicy",
     "PluginConfig",
     "PluginError",
     "RetainitError",
@@ -100,6 +105,7 @@ __all__ = [
     "load_config",
     "lru_cache",
     "register_backend",
+    "register_serializer",
     "retain",
     "shutdown",
     "unregister_backend",

@@ -81,6 +81,7 @@ def _resolve(cached: Any) -> None:
     # Imported where it is used: importing this package is to be quick.
     with _process.lock:
         from retainit import _registry
+        from retainit._storage import Storage, storage_format
 
     options = cached._retain
     defaults = _registry.defaults()
@@ -88,9 +89,11 @@ def _resolve(cached: Any) -> None:
     for tier in _registry.resolve(options["backend"]):
         ttl = next((ttl for ttl in (options["ttl"], tier.ttl, defaults.ttl) if ttl is not UNSET), None)
         namespace = options["namespace"] or tier.namespace or defaults.namespace or ""
-        tiers.append((tier.backend, None if ttl is None else _native.parse_duration(ttl), namespace))
+        storage = options.get("storage", Storage()).over(tier.storage)
+        seconds = None if ttl is None else _native.parse_duration(ttl)
+        tiers.append((tier.backend, storage_format(storage, tier.backend), seconds, namespace))
     version = str(options["version"])
-    if any(backend.is_outside for backend, _, _ in tiers):
+    if any(tier[0].is_outside for tier in tiers):
         try:
             version = identity(cached, version)
         except UnkeyableError as error:

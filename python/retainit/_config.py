@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from retainit import _native
 from retainit._options import (
@@ -22,7 +22,12 @@ from retainit._options import (
     check_namespace,
     located,
 )
+from retainit._storage import Key, PickleMode, PicklePolicy, Storage, check
+from retainit._storage import KEYS as _STORAGE
 from retainit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from retainit._serializers import Serializer
 
 __all__ = [
     "BackendConfig",
@@ -40,11 +45,20 @@ class BackendConfig:
     """What all backends have. Use a subclass, or `PluginConfig`.
 
     ``ttl`` is how long entries live where the decorator says nothing: unset inherits, `None` keeps
-    for ever. ``namespace`` separates applications that share a store.
+    for ever. ``namespace`` separates applications that share a store. The other options, which `retain`
+    documents, say how values are stored where the decorator does not.
     """
 
     ttl: Duration | Unset | None = UNSET
     namespace: str | None = None
+    serializer: str | Serializer | Unset = UNSET
+    compression: bool | str | Unset = UNSET
+    compression_threshold: Size | Unset = UNSET
+    encryption: bool | Unset = UNSET
+    # Shown to nobody.
+    encryption_key: Key | Sequence[Key] | Unset = field(default=UNSET, repr=False)
+    integrity: bool | Literal["signed"] | Unset = UNSET
+    pickle: PickleMode | PicklePolicy | Unset = UNSET
 
     def __post_init__(self) -> None:
         if not self.type:
@@ -54,6 +68,12 @@ class BackendConfig:
             )
         check_duration(self.ttl, f"option `ttl` of `{type(self).__name__}`")
         check_namespace(self.namespace, f"option `namespace` of `{type(self).__name__}`")
+        self.storage()
+
+    def storage(self) -> Storage:
+        """How values are stored."""
+        given = {name: getattr(self, name) for name in _STORAGE}
+        return check(given, f"`{type(self).__name__}`")
 
     @property
     def type(self) -> str:
@@ -169,6 +189,13 @@ class PluginConfig(BackendConfig):
         *,
         ttl: Duration | Unset | None = UNSET,
         namespace: str | None = None,
+        serializer: str | Serializer | Unset = UNSET,
+        compression: bool | str | Unset = UNSET,
+        compression_threshold: Size | Unset = UNSET,
+        encryption: bool | Unset = UNSET,
+        encryption_key: Key | Sequence[Key] | Unset = UNSET,
+        integrity: bool | Literal["signed"] | Unset = UNSET,
+        pickle: PickleMode | PicklePolicy | Unset = UNSET,
         **options: object,
     ) -> None:
         check_name(type, "option `type` of `PluginConfig`")
@@ -177,6 +204,13 @@ class PluginConfig(BackendConfig):
             ("_options", _to_json(type, options)),
             ("ttl", ttl),
             ("namespace", namespace),
+            ("serializer", serializer),
+            ("compression", compression),
+            ("compression_threshold", compression_threshold),
+            ("encryption", encryption),
+            ("encryption_key", encryption_key),
+            ("integrity", integrity),
+            ("pickle", pickle),
         ):
             object.__setattr__(self, name, value)
         self.__post_init__()

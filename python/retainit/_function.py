@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from retainit._config import BackendSpec
-    from retainit._options import Duration, Unset
+    from retainit._options import Duration, Size, Unset
+    from retainit._serializers import Serializer
+    from retainit._storage import Key, PickleMode, PicklePolicy
     from retainit._types import (
         C,
         CachedCoroutineFunction,
@@ -76,6 +78,13 @@ def retain(
     namespace: str | None = None,
     copy: Literal["reference", "shallow", "deep"] = "reference",
     strict: bool = False,
+    serializer: str | Serializer | Unset = UNSET,
+    compression: bool | str | Unset = UNSET,
+    compression_threshold: Size | Unset = UNSET,
+    encryption: bool | Unset = UNSET,
+    encryption_key: Key | Sequence[Key] | Unset = UNSET,
+    integrity: bool | Literal["signed"] | Unset = UNSET,
+    pickle: PickleMode | PicklePolicy | Unset = UNSET,
 ) -> Any:
     """Keeps what a function returns, and gives it back for equal arguments.
 
@@ -104,6 +113,24 @@ def retain(
             a copy of it. Default: ``"reference"``.
         strict: Whether a failing store, or an argument that has no key, raises. If not, the function runs
             uncached, `cache_info` counts failures, and one warning tells of the argument. Default: `False`.
+        serializer: How results become bytes, outside the process: ``"auto"``, which keeps every value exactly;
+            ``"msgpack"``, ``"json"``, ``"text"``, ``"bytes"``, ``"numpy"``, ``"arrow"``, ``"parquet"``, ``"csv"``,
+            ``"pandas"`` and ``"polars"`` (which mean Parquet), ``"orjson"``, ``"protobuf"``, ``"pickle"``; a name that
+            `register_serializer` or a plugin gives; or an object with ``serialize`` and ``deserialize``.
+            Default, for this and all that follow: the backend's own, else ``"auto"``.
+        compression: `True` for zstd; ``"auto"``, which leaves values as they are where they are read in
+            place; the name of a compressor, ``"zstd:9"`` with a level; or `False`. Default: `False`.
+        compression_threshold: Values of fewer bytes stay as they are, as do those that hardly get smaller.
+            Default: 1 KiB.
+        encryption: Whether entries are sealed with AES-256-GCM. Default: whether there is a key.
+        encryption_key: 32 bytes, text that begins with ``hex:``, ``base64:`` or ``env:`` (the name of an environment
+            variable), a function that gives one of these, or a list: the first seals, any opens.
+            Default: ``"env:RETAINIT_ENCRYPTION_KEY"``, where a key is needed.
+        integrity: `True` for a checksum, ``"signed"`` for a signature (HMAC-SHA-256) by the key, `False` for
+            neither. Default: `True`.
+        pickle: When results may be pickled that have no other form: ``"never"``; ``"signed"``, where entries are
+            signed or encrypted; ``"local"``, there and where only this user of this machine can write;
+            ``"always"``; or a `PicklePolicy`. Default: ``"local"``.
 
     Returns:
         The cached function, which has ``cache_info``, ``cache_parameters``, ``cache_key``, ``cache_get``,
@@ -127,6 +154,20 @@ def retain(
         "copy": copy,
         "strict": strict,
     }
+    storage = {
+        "serializer": serializer,
+        "compression": compression,
+        "compression_threshold": compression_threshold,
+        "encryption": encryption,
+        "encryption_key": encryption_key,
+        "integrity": integrity,
+        "pickle": pickle,
+    }
+    if any(value is not UNSET for value in storage.values()):
+        # Imported where it is used: importing this package is to be quick.
+        from retainit._storage import check
+
+        options["storage"] = check(storage, "`retain`")
     _check(options)
     if function is None:
         return functools.partial(_retain, options=options)

@@ -41,6 +41,11 @@ def cache_info(self: Any) -> CacheInfo:
 def cache_parameters(self: Any) -> dict[str, Any]:
     """The options this function was made with, and the tiers they have led to."""
     options = {name: value for name, value in self._retain.items() if value is not UNSET}
+    storage = options.pop("storage", None)
+    if storage is not None:
+        # A key is nobody's to see.
+        shown = storage._replace(encryption_key=UNSET)._asdict()
+        options.update({name: value for name, value in shown.items() if value is not UNSET})
     return {**options, "tiers": [name for name, _, _ in _native.tiers(self)]}
 
 

@@ -41,6 +41,7 @@ from retainit._options import (
     seconds,
 )
 from retainit._short import hint, listed, short_form
+from retainit._storage import KEYS, Storage, check
 from retainit.errors import ConfigurationError, RetainitError
 
 __all__ = [
@@ -75,6 +76,8 @@ class Tier(NamedTuple):
     ttl: float | Unset | None
     #: Separates applications that share the store.
     namespace: str | None
+    #: How values are stored where the function says nothing.
+    storage: Storage
 
 
 class Defaults(NamedTuple):
@@ -348,6 +351,7 @@ def _inherited(config: TieredConfig, origin: _Origin, above: tuple[str, ...]) ->
         for tier in _tiers(each, origin, above):
             yield tier._replace(
                 ttl=ttl if tier.ttl is UNSET else tier.ttl,
+                storage=tier.storage.over(config.storage()),
                 namespace=config.namespace if tier.namespace is None else tier.namespace,
             )
 
@@ -396,7 +400,7 @@ def _open(name: str, entry: _Entry) -> Tier:
     options = json.dumps(config.options())
     checked = _native.prepare_options(name, config.type, options, origin.file, origin.line, origin.options)
     backend = _native.open_backend(name, config.type, checked)
-    return Tier(backend, seconds(config.ttl), config.namespace)
+    return Tier(backend, seconds(config.ttl), config.namespace, config.storage())
 
 
 def _read_file() -> None:
@@ -419,12 +423,15 @@ def _adopt(said: _native.ConfigFile) -> None:
         ttl = each.get("ttl", UNSET)
         namespace = each["namespace"]
         options = json.loads(each["options"])
+        origin = _Origin(file, each["line"], each["origins"])
+        given = {name: options.pop(name) for name in KEYS if name in options}
+        shared = check(given, f"backend `{each['name']}`", origin.place)._asdict()
         config: BackendConfig
         if each["type"] == "tiered":
-            config = TieredConfig(tiers=options["tiers"], ttl=ttl, namespace=namespace)
+            config = TieredConfig(tiers=options["tiers"], ttl=ttl, namespace=namespace, **shared)
         else:
-            config = PluginConfig(each["type"], ttl=ttl, namespace=namespace, **options)
-        entries[each["name"]] = _Entry(config, _Origin(file, each["line"], each["origins"]))
+            config = PluginConfig(each["type"], ttl=ttl, namespace=namespace, **shared, **options)
+        entries[each["name"]] = _Entry(config, origin)
     for plugin in said["plugins"]:
         directory = plugin.get("directory")
         if directory is not None:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from retainit._config import BackendSpec
     from retainit._function import Missing
     from retainit._info import CacheInfo
-    from retainit._options import Duration, Unset
+    from retainit._options import Duration, Size, Unset
+    from retainit._serializers import Serializer
+    from retainit._storage import Key, PickleMode, PicklePolicy
 
 __all__ = [
     "CachedCoroutineFunction",
@@ -46,6 +48,13 @@ class RetainOptions(TypedDict, total=False):
     namespace: str | None
     copy: Literal["reference", "shallow", "deep"]
     strict: bool
+    serializer: str | Serializer | Unset
+    compression: bool | str | Unset
+    compression_threshold: Size | Unset
+    encryption: bool | Unset
+    encryption_key: Key | Sequence[Key] | Unset
+    integrity: bool | Literal["signed"] | Unset
+    pickle: PickleMode | PicklePolicy | Unset
 
 
 class _Answers(Protocol[P]):

@@ -16,7 +16,17 @@ use crate::units::{parse_duration_text, parse_size_text};
 use crate::{Error, Result};
 
 /// Options of every backend that the engine itself acts on.
-const ENGINE_OPTIONS: [&str; 2] = ["ttl", "namespace"];
+const ENGINE_OPTIONS: [&str; 9] = [
+    "ttl",
+    "namespace",
+    "serializer",
+    "compression",
+    "compression_threshold",
+    "encryption",
+    "encryption_key",
+    "integrity",
+    "pickle",
+];
 
 /// Where options come from, for messages.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,19 @@ use crate::units::{parse_duration_text, parse_seconds, DURATION};
 
 const KEYS: [&str; 3] = ["plugins", "backends", "default_backend"];
 const PLUGIN_KEYS: [&str; 4] = ["name", "path", "sha256", "directory"];
-const TIERED_KEYS: [&str; 4] = ["type", "tiers", "ttl", "namespace"];
+const TIERED_KEYS: [&str; 11] = [
+    "type",
+    "tiers",
+    "ttl",
+    "namespace",
+    "serializer",
+    "compression",
+    "compression_threshold",
+    "encryption",
+    "encryption_key",
+    "integrity",
+    "pickle",
+];
 
 /// What a configuration file says.
 #[derive(Debug, Clone, PartialEq)]
