@@ -10,6 +10,7 @@
 //! | `tensor` | the description of an array |
 //! | `request` | operations that are answered later |
 //! | `glob` | the patterns of `scan` |
+//! | [`tree`] | reading, checking and writing data of the tree form |
 //! | `export` | tables, panic containment, the macro |
 
 //!

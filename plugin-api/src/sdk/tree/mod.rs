@@ -62,6 +62,6 @@ impl std::error::Error for Error {}
 
 impl From<Error> for super::Error {
     fn from(error: Error) -> Self {
-        super::Error::corrupt(error.to_string())
+        super::Error::new(super::ErrorKind::Corrupt, error.to_string())
     }
 }
