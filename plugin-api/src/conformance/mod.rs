@@ -1,4 +1,5 @@
-//! The behaviour every backend must show, native or loaded, chosen by the capabilities it declares.
+//! The behaviour every backend must show, native or loaded, chosen by the capabilities it declares; likewise
+//! for serializers and compressors.
 //!
 //! ```no_run
 //! use retainit_plugin_api::{conformance::Suite, sdk::export::BackendExport, sdk::Backend};
@@ -22,8 +23,10 @@
 //! | `handle` | values with counted references |
 //! | `session` | one open instance, and its calls in either mode, one file a subject |
 //! | `checks` | the checks, one file a subject |
+//! | `codec` | [`serializer`] and [`compressor`]: the same for these kinds of component |
 
 mod checks;
+mod codec;
 mod handle;
 mod host;
 mod session;
@@ -36,6 +39,7 @@ use std::time::Duration;
 use crate::abi::backend::BackendTable;
 use crate::abi::capability;
 use checks::Check;
+pub use codec::{compressor, serializer};
 pub(crate) use session::Mode;
 
 /// Ends a check with a message unless the condition holds.

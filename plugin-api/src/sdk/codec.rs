@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::call::{Call, Host};
 use super::error::{Error, Result};
+use super::tensor::TensorInfo;
 use super::value::Value;
 
 /// Data in one of the four public forms.
@@ -20,17 +21,6 @@ pub enum Data {
     Tensor(Value, TensorInfo),
     /// A stream of Arrow record batches.
     Arrow(ArrowStream),
-}
-
-/// Description of an n-dimensional array.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Element type as in NumPy's array interface, such as `<f8`.
-    pub dtype: String,
-    /// Extents.
-    pub shape: Vec<i64>,
-    /// Strides in bytes, as many as extents.
-    pub strides: Vec<i64>,
 }
 
 /// An owned stream of the Arrow C stream interface, released when dropped.

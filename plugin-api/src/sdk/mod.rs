@@ -7,8 +7,10 @@
 //! | `value` | an owned reference to bytes or to a host object |
 //! | `call` | the call's clock and deadline, the host's services |
 //! | `backend`, `codec`, `sink` | the trait of each kind |
+//! | `tensor` | the description of an array |
 //! | `request` | operations that are answered later |
 //! | `glob` | the patterns of `scan` |
+//! | [`tree`] | reading, checking and writing data of the tree form |
 //! | `export` | tables, panic containment, the macro |
 
 //!
@@ -80,15 +82,17 @@ pub mod export;
 mod glob;
 mod request;
 mod sink;
+mod tensor;
 mod value;
 
 pub use crate::abi::call::{Lease, Token, NEVER};
 pub use crate::abi::capability;
 pub use backend::{Backend, Entry, Item, ScanPage};
 pub use call::{Call, Evicted, Host, Level};
-pub use codec::{ArrowStream, Compressor, Data, Serializer, TensorInfo};
+pub use codec::{ArrowStream, Compressor, Data, Serializer};
 pub use error::{Error, ErrorKind, Result};
 pub use glob::glob;
 pub use request::{Completer, Reply, Request};
 pub use sink::{Event, EventKind, Sink};
+pub use tensor::TensorInfo;
 pub use value::Value;

@@ -11,8 +11,9 @@ use crate::abi::host::HostRef;
 use crate::abi::value::{Slice, Value as RawValue};
 use crate::abi::{capability, status, Prelude};
 use crate::sdk::call::Call;
-use crate::sdk::codec::{ArrowStream, Compressor, Data, Serializer, TensorInfo};
+use crate::sdk::codec::{ArrowStream, Compressor, Data, Serializer};
 use crate::sdk::error::{Error, ErrorKind, Result};
+use crate::sdk::tensor::TensorInfo;
 use crate::sdk::value::Value;
 
 /// The table of serializer `T`.

@@ -46,7 +46,7 @@ impl Compressor for Zstd {
     }
 
     fn train(&self, _: &Call<'_>, samples: &[&[u8]], size: u64) -> Result<Value> {
-        dictionary::train(samples, size).map(Value::from_vec)
+        self.train(samples, size).map(Value::from_vec)
     }
 }
 
@@ -114,6 +114,11 @@ impl Zstd {
             self.decompressors.put(context);
         }
         Ok(output)
+    }
+
+    /// A dictionary of at most `size` bytes out of samples; `Invalid` where they do not make one.
+    pub fn train(&self, samples: &[&[u8]], size: u64) -> Result<Vec<u8>> {
+        dictionary::train(samples, size)
     }
 
     fn compressor(&self) -> Result<CCtx<'static>, ErrorCode> {
