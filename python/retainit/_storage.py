@@ -124,7 +124,7 @@ def check(
                     f"`base64:` or `env:`, a function, or a list of these, found a `{type(key).__name__}`"
                 )
             if isinstance(key, bytes) or (isinstance(key, str) and not key.startswith("env:")):
-                located(called("encryption_key"), _native.parse_key, key)
+                located(called("encryption_key"), _native.Keyring, [key])
     if (
         storage.pickle is not UNSET
         and not isinstance(storage.pickle, PicklePolicy)
@@ -209,7 +209,7 @@ def storage_format(storage: Storage, backend: _native.Backend) -> _native.Format
     return _native.Format(serializer, compression, seal, keyring, policy.plain(), private)
 
 
-_keyrings: weakref.WeakValueDictionary[tuple[bytes, ...], _native.Keyring] = weakref.WeakValueDictionary()
+_keyrings: weakref.WeakValueDictionary[tuple[bytes | str, ...], _native.Keyring] = weakref.WeakValueDictionary()
 
 
 def _keyring(given: Any) -> _native.Keyring:
@@ -222,7 +222,7 @@ def _keyring(given: Any) -> _native.Keyring:
     return known
 
 
-def _key(given: Any) -> bytes:
+def _key(given: Any) -> bytes | str:
     if callable(given):
         given = given()
         if not isinstance(given, (bytes, str)):
@@ -238,4 +238,4 @@ def _key(given: Any) -> bytes:
                 f"option `encryption_key`: expected a key in the environment variable `{name}`, found none"
             )
         given = said
-    return _native.parse_key(given)
+    return given

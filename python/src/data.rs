@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 
 use pyo3::buffer::PyBuffer;
 use pyo3::ffi;
@@ -20,7 +21,6 @@ use retainit_core::language::{Dumped, Payload};
 use retainit_core::sdk::Value;
 use retainit_core::{Error, ErrorKind};
 
-use crate::errors;
 use crate::once::Once;
 use crate::pickle::Policy;
 use crate::stream::Stream;
@@ -189,8 +189,6 @@ fn tensor(
     elements: &Bound<'_, PyAny>,
 ) -> Done<Dumped<Bytes>> {
     let serializer = format.codecs.serializer(&codec, false)?;
-    let exported = Exported::of(elements)?;
-    let owner = Arc::new(exported);
     let description = Tensor {
         dtype: Slice::new(dtype.as_bytes()),
         shape: shape.as_ptr(),
@@ -198,21 +196,20 @@ fn tensor(
         ndim: shape.len() as u32,
         reserved: 0,
     };
-    let value = Value::from_owner(owner.clone());
+    let value = Value::from_owner(Arc::new(Exported::of(elements)?));
     let long = value.weight() as usize > LONG;
     let data =
         Data { form: form::TENSOR, value: value.into_raw(), tensor: &raw const description, ..EMPTY };
-    let done = serialize(elements.py(), &serializer, &data, long);
-    // The plugin is to copy, not to keep: a buffer of Python's is given back by an attached thread.
-    match Arc::into_inner(owner) {
-        Some(exported) => drop(exported),
-        None => tracing::warn!(codec, "a serializer keeps what it was given; the buffer stays exported"),
-    }
-    Ok(Dumped { codec: codec.into(), version: 0, bytes: Bytes::Value(done?) })
+    let value = serialize(elements.py(), &serializer, &data, long)?;
+    Ok(Dumped { codec: codec.into(), version: 0, bytes: Bytes::Value(value) })
 }
 
-/// A contiguous buffer of a Python object. Given back where it is dropped, so on an attached thread.
-struct Exported(ffi::Py_buffer);
+/// A contiguous buffer of a Python object. It is given back on the thread that asked for it, which is
+/// the one that a serializer is called on: no other may touch Python.
+struct Exported {
+    view: ffi::Py_buffer,
+    thread: ThreadId,
+}
 
 // SAFETY: the bytes may be read by any thread while the buffer is exported.
 unsafe impl Send for Exported {}
@@ -226,27 +223,29 @@ impl Exported {
         if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &mut view, ffi::PyBUF_SIMPLE) } < 0 {
             return Err(PyErr::fetch(object.py()));
         }
-        Ok(Exported(view))
+        Ok(Exported { view, thread: thread::current().id() })
     }
 }
 
 impl AsRef<[u8]> for Exported {
     fn as_ref(&self) -> &[u8] {
-        if self.0.len == 0 {
+        if self.view.len == 0 {
             return &[];
         }
         // SAFETY: exported memory stays where it is.
-        unsafe { std::slice::from_raw_parts(self.0.buf.cast_const().cast(), self.0.len as usize) }
+        unsafe { std::slice::from_raw_parts(self.view.buf.cast_const().cast(), self.view.len as usize) }
     }
 }
 
 impl Drop for Exported {
     fn drop(&mut self) {
-        // A plugin's thread must not touch Python: the export is leaked then.
-        Python::try_attach(|_| {
-            // SAFETY: attached; released once.
-            unsafe { ffi::PyBuffer_Release(&mut self.0) }
-        });
+        // A serializer that kept it and drops it elsewhere leaves the buffer exported for ever.
+        if self.thread == thread::current().id() {
+            Python::try_attach(|_| {
+                // SAFETY: attached; released once.
+                unsafe { ffi::PyBuffer_Release(&mut self.view) }
+            });
+        }
     }
 }
 
@@ -295,7 +294,7 @@ pub fn load<'py>(
         return Ok(outcall::call(load, (codec, view::of(py, payload)?), None)?);
     }
     let serializer = format.codecs.serializer(codec, payload.is_trusted())?;
-    let mut stream = Stream::empty();
+    let stream = Stream::empty();
     let mut data = {
         let bytes = payload.share();
         let stream = stream.pointer();
@@ -371,12 +370,4 @@ fn frame(py: Python<'_>, stream: Stream, payload: Payload) -> Done<Bound<'_, PyA
     let memory = payload.is_exclusive().then(|| view::over(py, payload)).transpose()?;
     let restore = RESTORE.import(py, "retainit._frames", "from_stream")?;
     Ok(outcall::call(restore, (Bound::new(py, stream)?, memory), None)?)
-}
-
-/// What Python is told of a failure.
-pub fn raise(failure: Failure) -> PyErr {
-    match failure {
-        Failure::Raised(error) => error,
-        Failure::Refused(error) => errors::from_core(&error),
-    }
 }

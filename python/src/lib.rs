@@ -38,6 +38,7 @@ mod signature;
 mod state;
 mod storage;
 mod stream;
+mod tree;
 mod view;
 
 use pyo3::prelude::*;

@@ -29,9 +29,14 @@ pub struct Keyring(Arc<CoreKeyring>);
 
 #[pymethods]
 impl Keyring {
+    /// Keys as bytes, or as text that begins with `hex:` or `base64:`.
     #[new]
-    fn new(keys: Vec<Vec<u8>>) -> PyResult<Self> {
-        let secrets = keys.into_iter().map(|key| Secret::from_bytes(&key)).collect::<Result<Vec<_>, _>>();
+    fn new(keys: Vec<Bound<'_, PyAny>>) -> PyResult<Self> {
+        let secrets = keys.iter().map(|key| match key.extract::<&str>() {
+            Ok(text) => Secret::parse(text),
+            Err(_) => Secret::from_bytes(key.extract::<&[u8]>().unwrap_or_default()),
+        });
+        let secrets = secrets.collect::<Result<Vec<_>, _>>();
         let keyring = secrets.and_then(CoreKeyring::new).map_err(|error| from_core(&error))?;
         Ok(Keyring(Arc::new(keyring)))
     }
