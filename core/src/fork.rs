@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::lock::pause;
 
@@ -14,6 +14,8 @@ use crate::lock::pause;
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
 /// Whether a fork keeps others out.
 static CLOSED: AtomicBool = AtomicBool::new(false);
+/// Forks between the first process and this one.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     /// How many times this thread has entered.
@@ -52,6 +54,11 @@ impl Drop for Inside {
     }
 }
 
+/// A number that a forked child has another one of than its parent.
+pub(crate) fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
 /// Before a fork, after the instances' own [`fork_prepare`](crate::Instance::fork_prepare).
 pub fn prepare() {
     let mut round = 0;
@@ -75,6 +82,7 @@ pub unsafe fn done(child: bool) {
     if child {
         // Another thread may have been counted for a moment while it found the gate closed.
         INSIDE.store(usize::from(DEPTH.get() > 0), Ordering::SeqCst);
+        GENERATION.fetch_add(1, Ordering::Relaxed);
     }
     CLOSED.store(false, Ordering::SeqCst);
 }

@@ -96,13 +96,13 @@ fn write_int(value: i128, out: &mut Vec<u8>) {
     };
     match value {
         -32..=127 => out.push(value as u8),
-        0..=0xFF => put(0xCC, 1),
-        0..=0xFFFF => put(0xCD, 2),
-        0..=0xFFFF_FFFF => put(0xCE, 4),
-        0.. => put(0xCF, 8),
-        -0x80.. => put(0xD0, 1),
-        -0x8000.. => put(0xD1, 2),
-        -0x8000_0000.. => put(0xD2, 4),
+        128..=0xFF => put(0xCC, 1),
+        0x100..=0xFFFF => put(0xCD, 2),
+        0x1_0000..=0xFFFF_FFFF => put(0xCE, 4),
+        0x1_0000_0000.. => put(0xCF, 8),
+        -0x80..=-33 => put(0xD0, 1),
+        -0x8000..=-0x81 => put(0xD1, 2),
+        -0x8000_0000..=-0x8001 => put(0xD2, 4),
         _ => put(0xD3, 8),
     }
 }

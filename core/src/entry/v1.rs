@@ -1,6 +1,4 @@
-//! The entry as it lies in a byte tier: a header that describes it, and the payload.
-//!
-//! Version 1, all numbers little-endian:
+//! Version 1 of the format, all numbers little-endian:
 //!
 //! | offset | bytes | field |
 //! |---|---|---|
@@ -17,12 +15,12 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::Unreadable;
+
 /// First bytes of an entry.
 pub const MAGIC: [u8; 4] = *b"RTN1";
 /// Bytes before the payload.
 pub const HEADER: usize = 32;
-/// Never expires.
-pub const NEVER: i64 = i64::MAX;
 
 /// Codecs of payloads.
 pub mod codec {
@@ -37,21 +35,10 @@ pub struct Opened<'a> {
     pub codec: u16,
     /// Unix time in nanoseconds.
     pub created: i64,
-    /// Unix time in nanoseconds, or [`NEVER`].
+    /// Unix time in nanoseconds, or [`NEVER`](super::NEVER).
     pub expires: i64,
     /// The value's bytes.
     pub payload: &'a [u8],
-}
-
-/// Why an entry did not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreadable {
-    /// Too short, or another format.
-    Format,
-    /// The checksum does not fit: damaged, or under another key.
-    Checksum,
-    /// Past its expiry.
-    Expired,
 }
 
 /// Puts a header before `payload`.
@@ -106,6 +93,7 @@ fn checksum(key: &[u8], header: &[u8], payload: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::NEVER;
     use super::*;
 
     #[test]

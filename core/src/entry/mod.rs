@@ -1,0 +1,38 @@
+//! The entry as it lies in a byte tier: a header that describes it, and the payload. Specified in
+//! `docs/entry-format.md`.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `seal` | sealing and opening: checksum, signature, encryption |
+//! | `meta`, `opened` | what a writer says of a value, and what a reader gets |
+//! | `layout` | the bytes of the header, version 2 |
+//! | `secret`, `keyring`, `random` | keys, what is derived from them, nonces |
+//! | `unreadable` | why an entry did not open |
+//! | `v1` | version 1, which is read for ever |
+//!
+//! Whatever does not open is a miss, never an error of the caller. Seals cover the storage key and
+//! the header, so an entry that was moved to another key, or edited, does not open.
+
+mod keyring;
+mod layout;
+mod meta;
+mod opened;
+mod random;
+mod seal;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod unreadable;
+mod v1;
+
+pub use keyring::Keyring;
+pub use layout::MAGIC;
+pub use meta::{Meta, Tag};
+pub use opened::{Opened, Payload, Tags};
+pub use seal::Seal;
+pub use secret::Secret;
+pub use unreadable::Unreadable;
+pub use v1::{codec, open, seal, HEADER};
+
+/// Never expires.
+pub const NEVER: i64 = i64::MAX;

@@ -1,0 +1,17 @@
+//! The IPC stream format, uncompressed, with one record batch.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `write` | messages laid out so that every buffer begins at a multiple of 64 bytes |
+//! | `message` | from bytes to messages, whose claims are checked against the bytes that are there |
+//! | `read` | from messages to arrays that lie in the bytes |
+
+mod message;
+mod read;
+mod write;
+
+pub use read::{decode, Trust};
+pub use write::encode;
+
+/// Where buffers lie: at multiples of a cache line, which is also what Arrow recommends.
+pub const ALIGNMENT: usize = 64;
