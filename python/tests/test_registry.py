@@ -27,6 +27,7 @@ from retainit._registry import (
     shutdown,
     unregister_backend,
 )
+from retainit._storage import Storage
 from retainit.errors import BackendError, ConfigurationError, PluginError, RetainitError
 
 
@@ -202,7 +203,7 @@ class TestLifetimes:
                 raise BackendError(f"cannot close `{self.name}`")
 
         for name in ("a", "b"):
-            monkeypatch.setitem(_registry._registry.opened, name, _registry.Tier(Failing(name), None, None))  # type: ignore[arg-type]
+            monkeypatch.setitem(_registry._registry.opened, name, _registry.Tier(Failing(name), None, None, Storage()))  # type: ignore[arg-type]
         with pytest.raises(BackendError, match="cannot close `a`"):
             shutdown()
         assert closed == ["a", "b"]
