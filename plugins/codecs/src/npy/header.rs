@@ -13,7 +13,11 @@ const ALIGNMENT: usize = 64;
 /// NumPy 2 has no arrays of more dimensions.
 const MOST_DIMENSIONS: usize = 64;
 
-/// The header of a file, up to its elements: version 1.0, whose length always suffices for a plain type.
+/// NumPy leaves room for the axis that a file could grow along to have this many digits.
+const MOST_DIGITS: usize = 21;
+
+/// The header of a file, up to its elements, as `numpy.save` writes it byte by byte: version 1.0, whose length
+/// always suffices for a plain type.
 pub(super) fn write(info: &TensorInfo, fortran: bool) -> Vec<u8> {
     let mut text = format!("{{'descr': '{}', 'fortran_order': {}, 'shape': (", info.dtype, python(fortran));
     for extent in &info.shape {
@@ -26,6 +30,10 @@ pub(super) fn write(info: &TensorInfo, fortran: bool) -> Vec<u8> {
         text.truncate(text.len() - 2);
     }
     text.push_str("), }");
+    let growing = if fortran { info.shape.last() } else { info.shape.first() };
+    if let Some(extent) = growing {
+        text.push_str(&" ".repeat(MOST_DIGITS - extent.to_string().len()));
+    }
     let head = MAGIC.len() + 2 + 2;
     let total = (head + text.len() + 1).next_multiple_of(ALIGNMENT);
     let len = u16::try_from(total - head).expect("64 extents have at most 1500 characters");
