@@ -22,7 +22,7 @@ import maturin
 
 from source_archive import write_source_archive
 
-BUNDLED = ("retainit-memory", "retainit-disk", "retainit-compress")
+BUNDLED = ("retainit-memory", "retainit-disk", "retainit-codecs", "retainit-compress")
 LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
 PROFILES = ("release", "dev")
 # Where the distribution's own pyproject.toml is; the front end may have started us further up.

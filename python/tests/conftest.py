@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from retainit import _native, _registry, retain
+from retainit import _frames, _native, _registry, retain
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +87,108 @@ def python(tmp_path: Path) -> Callable[..., str]:
         return stdout
 
     return run
+
+
+@pytest.fixture
+def through(tmp_path: Path) -> Callable[..., Any]:
+    """Sends a frame through a file of Arrow data, mapped privately as entries are; gives what comes out."""
+
+    def send(value: object, *, target: str = "arrow", mapped: bool = True) -> Any:
+        pa: Any = import_module("pyarrow")
+        stream = _frames.to_stream(value, target=target)
+        assert stream is not None
+        reader = pa.RecordBatchReader.from_stream(stream)
+        file = tmp_path / "stream"
+        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, reader.schema) as writer:
+            for batch in reader:
+                writer.write_batch(batch)
+        with file.open("rb") as opened:
+            memory = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
+        stored = file.read_bytes()
+        restored = _frames.from_stream(pa.ipc.open_stream(pa.py_buffer(memory)), memory if mapped else None)
+        # Writes go to this process's own copy of the pages.
+        assert file.read_bytes() == stored
+        return restored
+
+    return send
+
+
+@pytest.fixture
+def same() -> Callable[[Any, Any], None]:
+    """Whether two frames, series or indexes of pandas are the same in all that can be seen of them."""
+    return _same
+
+
+def _same(left: Any, right: Any) -> None:
+    """All that pandas' own comparison looks at, and what it does not."""
+    pd: Any = import_module("pandas")
+    assert type(left) is type(right)
+    if isinstance(left, pd.DataFrame):
+        pd.testing.assert_frame_equal(
+            left,
+            right,
+            check_exact=True,
+            check_index_type="exact",
+            check_column_type="exact",
+            check_freq=True,
+            check_flags=True,
+        )
+        assert left.attrs == right.attrs
+        _same(left.columns, right.columns)
+        _same(left.index, right.index)
+        for (_, one), (_, other) in zip(left.items(), right.items(), strict=True):
+            _same_values(one, other)
+    elif isinstance(left, pd.Series):
+        pd.testing.assert_series_equal(
+            left, right, check_exact=True, check_index_type="exact", check_freq=True, check_flags=True
+        )
+        assert left.attrs == right.attrs
+        assert type(left.name) is type(right.name)
+        _same(left.index, right.index)
+        _same_values(left, right)
+    else:
+        pd.testing.assert_index_equal(left, right, exact=True, check_exact=True)
+        assert [type(name) for name in left.names] == [type(name) for name in right.names]
+        if isinstance(left, pd.MultiIndex):
+            assert left.sortorder == right.sortorder
+            for one, other in zip(left.codes, right.codes, strict=True):
+                assert one.dtype == other.dtype
+                assert one.tolist() == other.tolist()
+            for one, other in zip(left.levels, right.levels, strict=True):
+                _same(one, other)
+            return
+        if isinstance(left, (pd.DatetimeIndex, pd.TimedeltaIndex)):
+            assert left.freq == right.freq
+        if isinstance(left, pd.RangeIndex):
+            assert (left.start, left.stop, left.step) == (right.start, right.stop, right.step)
+        _same_values(left, right)
+
+
+def _same_values(left: Any, right: Any) -> None:
+    np: Any = import_module("numpy")
+    pd: Any = import_module("pandas")
+    one, other = left.dtype, right.dtype
+    assert type(one) is type(other)
+    assert one == other
+    if isinstance(one, pd.CategoricalDtype):
+        _same(one.categories, other.categories)
+        assert one.ordered == other.ordered
+        assert left.array.codes.dtype == right.array.codes.dtype
+        assert left.array.codes.tolist() == right.array.codes.tolist()
+    elif isinstance(one, pd.StringDtype):
+        assert one.storage == other.storage
+        assert one.na_value is other.na_value
+        assert [type(each) for each in left] == [type(each) for each in right]
+    elif isinstance(one, pd.DatetimeTZDtype):
+        assert type(one.tz) is type(other.tz)
+        assert left.array.asi8.tolist() == right.array.asi8.tolist()
+    elif isinstance(one, np.dtype) and one.kind == "O":
+        for a, b in zip(left.tolist(), right.tolist(), strict=True):
+            assert type(a) is type(b)
+            assert a is b or repr(a) == repr(b)
+    elif isinstance(one, np.dtype):
+        assert one.str == other.str
+        assert left.to_numpy().tobytes() == right.to_numpy().tobytes()
+    elif hasattr(left.array, "_mask"):
+        assert left.array._mask.tolist() == right.array._mask.tolist()
+        assert left.array._data.tobytes() == right.array._data.tobytes()

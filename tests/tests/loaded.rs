@@ -9,7 +9,7 @@ use retainit_core::sdk::{Evicted, Value, NEVER};
 use retainit_plugin_api::abi::codec::{form, Data};
 use retainit_plugin_api::abi::sink::{event, Event};
 use retainit_plugin_api::abi::value::Slice;
-use retainit_plugin_api::conformance::Suite;
+use retainit_plugin_api::conformance::{self, Suite};
 use retainit_tests::{c_fixture, cargo_plugin, fixture, Scratch};
 
 fn component(path: &Path, kind: Kind, name: &str) -> Component {
@@ -41,6 +41,18 @@ fn the_disk_plugin_behaves_loaded_as_it_does_native() {
         format!(r#"{{"base_path": {:?}, "sweep_interval": 0.01{more}}}"#, scratch.path().join(check))
     };
     conforms(&disk, |check| options(check, ""), |check| options(check, r#", "max_bytes": 65536"#));
+}
+
+#[test]
+fn the_compressors_behave_loaded_as_they_do_native() {
+    let plugin = cargo_plugin("compress");
+    for name in ["zstd", "lz4"] {
+        let table = component(&plugin, Kind::Compressor, name).compressor_table().unwrap();
+        conformance::compressor(&table, "{}").assert();
+    }
+    let zstd = component(&plugin, Kind::Compressor, "zstd");
+    let refused = zstd.open_compressor(&serde_json::json!({"level": 23})).unwrap_err();
+    assert!(refused.to_string().contains("`level`"), "{refused}");
 }
 
 #[test]

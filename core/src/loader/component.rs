@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use retainit_plugin_api::abi::backend::BackendTable;
+use retainit_plugin_api::abi::codec::{CompressorTable, SerializerTable};
 use retainit_plugin_api::abi::kind;
 use retainit_plugin_api::abi::manifest::ComponentManifest;
 use serde_json::Value;
@@ -125,22 +126,32 @@ impl Component {
         Instance::open(name, self.clone(), self.backend_table()?, options)
     }
 
+    /// The flat table of a serializer.
+    pub fn serializer_table(&self) -> Result<SerializerTable> {
+        match self.table()? {
+            Table::Serializer(table) => Ok(table),
+            _ => Err(self.wrong_kind(Kind::Serializer)),
+        }
+    }
+
     /// Opens a serializer.
     pub fn open_serializer(&self, options: &Value) -> Result<Serializer> {
         self.validate(self.name(), options)?;
+        Serializer::open(self.clone(), self.serializer_table()?, options)
+    }
+
+    /// The flat table of a compressor.
+    pub fn compressor_table(&self) -> Result<CompressorTable> {
         match self.table()? {
-            Table::Serializer(table) => Serializer::open(self.clone(), table, options),
-            _ => Err(self.wrong_kind(Kind::Serializer)),
+            Table::Compressor(table) => Ok(table),
+            _ => Err(self.wrong_kind(Kind::Compressor)),
         }
     }
 
     /// Opens a compressor.
     pub fn open_compressor(&self, options: &Value) -> Result<Compressor> {
         self.validate(self.name(), options)?;
-        match self.table()? {
-            Table::Compressor(table) => Compressor::open(self.clone(), table, options),
-            _ => Err(self.wrong_kind(Kind::Compressor)),
-        }
+        Compressor::open(self.clone(), self.compressor_table()?, options)
     }
 
     /// Opens an event sink.

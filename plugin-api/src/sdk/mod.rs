@@ -83,6 +83,7 @@ mod glob;
 mod request;
 mod sink;
 mod tensor;
+pub mod tree;
 mod value;
 
 pub use crate::abi::call::{Lease, Token, NEVER};

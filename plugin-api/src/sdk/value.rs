@@ -1,6 +1,7 @@
 //! An owned reference to bytes or to a host object.
 
 use std::ffi::c_void;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::call::Call;
@@ -67,6 +68,15 @@ impl Value {
         Some(unsafe { raw::Slice { ptr: self.0.ptr, len: self.0.len as usize }.as_bytes() })
     }
 
+    /// The part of bytes in `range`, under the same reference; `None` for objects, and where the range is not
+    /// within the bytes.
+    pub fn slice(mut self, range: Range<usize>) -> Option<Self> {
+        let part = self.as_bytes()?.get(range)?;
+        // The owner alone keeps the bytes alive, whichever of them are shown.
+        (self.0.ptr, self.0.len) = (part.as_ptr(), part.len() as u64);
+        Some(self)
+    }
+
     /// Whether this is an object of the host.
     pub fn is_object(&self) -> bool {
         self.0.kind == raw::OBJECT
@@ -128,5 +138,36 @@ impl<O: Send + Sync + 'static> Owned<O> {
             // SAFETY: as above; the caller gives its reference up.
             unsafe { Arc::decrement_strong_count(owner.cast_const().cast::<O>()) }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_keeps_its_owner_and_shows_a_part() {
+        let owner = Arc::new(b"header and elements".to_vec());
+        let whole = Value::from_owner(Arc::clone(&owner));
+        let part = whole.slice(11..19).unwrap();
+        assert_eq!(part.as_bytes(), Some(&b"elements"[..]));
+        assert_eq!(part.as_bytes().unwrap().as_ptr(), owner[11..].as_ptr(), "no copy");
+        let second = part.share_bytes().unwrap().slice(0..4).unwrap();
+        assert_eq!(Arc::strong_count(&owner), 3);
+        drop(part);
+        assert_eq!(second.as_bytes(), Some(&b"elem"[..]));
+        assert_eq!(second.slice(4..4).unwrap().as_bytes(), Some(&b""[..]));
+        assert_eq!(Arc::strong_count(&owner), 1);
+    }
+
+    #[test]
+    fn a_slice_beyond_the_bytes_is_none_and_releases_them() {
+        let owner = Arc::new(vec![0; 4]);
+        let value = || Value::from_owner(Arc::clone(&owner));
+        assert!(value().slice(2..5).is_none());
+        #[allow(clippy::reversed_empty_ranges)]
+        let reversed = value().slice(3..2);
+        assert!(reversed.is_none());
+        assert_eq!(Arc::strong_count(&owner), 1);
     }
 }

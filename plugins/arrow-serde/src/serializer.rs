@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow_buffer::Buffer;
 use retainit_plugin_api::sdk::{capability, Call, Data, Host, Result, Serializer, Value};
 
 use crate::config::{self, ArrowOptions, CsvOptions, ParquetOptions};
@@ -33,7 +32,7 @@ impl Serializer for ArrowSerializer {
     }
 
     fn serialize(&self, _: &Call<'_>, data: Data) -> Result<Value> {
-        ipc::encode(&Table::take(data)?).map(value)
+        ipc::encode(&Table::take(data)?).map(|memory| Value::from_owner(Arc::new(memory)))
     }
 
     fn deserialize(&self, _: &Call<'_>, bytes: Value) -> Result<Data> {
@@ -86,8 +85,4 @@ impl Serializer for CsvSerializer {
     fn deserialize(&self, _: &Call<'_>, bytes: Value) -> Result<Data> {
         decoding(|| csv::decode(&bytes)?.give())
     }
-}
-
-fn value(bytes: Buffer) -> Value {
-    Value::from_owner(Arc::new(bytes))
 }

@@ -103,7 +103,8 @@ fn a_bomb_is_refused_before_anything_is_allocated() {
 #[test]
 fn more_than_was_claimed_is_refused_within_what_was_claimed() {
     let _alone = alone();
-    let (error, peak) = peak(|| zstd(3).unpack(&bomb(8192, 1000, 21), MIB as u64).unwrap_err());
+    let frame = bomb(8192, 1000, 21);
+    let (error, peak) = peak(|| zstd(3).unpack(&frame, MIB as u64).unwrap_err());
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(peak < 8192, "{peak}");
     // The claim of lz4 data is its first eight bytes.

@@ -157,7 +157,8 @@ fn a_value_of_several_blocks_comes_back() {
 #[test]
 fn higher_levels_are_smaller() {
     let value: Vec<u8> = (0..1000).flat_map(answer).collect();
-    let sizes = [1, 3, 9, 19].map(|level| zstd(level).pack(&value).unwrap().len());
+    // Not by a step of one, and not from 1: what is best for a value differs with what repeats in it.
+    let sizes = [3, 9, 19].map(|level| zstd(level).pack(&value).unwrap().len());
     assert!(sizes.is_sorted_by(|left, right| left > right), "{sizes:?}");
     // Levels differ in writing only.
     assert!(zstd(1).unpack(&zstd(22).pack(&value).unwrap(), u64::MAX).unwrap() == value);

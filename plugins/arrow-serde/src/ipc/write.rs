@@ -1,11 +1,12 @@
 //! Messages laid out so that every buffer begins at a multiple of 64 bytes.
 
-use arrow_buffer::{Buffer, MutableBuffer};
+use arrow_buffer::Buffer;
 use arrow_ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_ipc::MetadataVersion;
 use arrow_schema::ArrowError;
 use retainit_plugin_api::sdk::{Error, ErrorKind, Result};
 
+use super::memory::Memory;
 use super::ALIGNMENT;
 use crate::contain::unsupported;
 use crate::stream::Table;
@@ -15,17 +16,16 @@ use crate::stream::Table;
 /// The encoder gives its messages as references to the arrays' own buffers, so that this copies each byte once.
 /// The host's `allocate` would not do: it clears its buffers, which is a second walk over the memory, and does not
 /// align them.
-pub fn encode(table: &Table) -> Result<Buffer> {
+pub fn encode(table: &Table) -> Result<Memory> {
     let segments = segments(table).map_err(unsupported)?;
     let len = segments.iter().map(Buffer::len).sum();
-    let mut out = MutableBuffer::new(0);
-    out.try_reserve(len).map_err(|_| {
-        Error::new(ErrorKind::Retryable, format!("no memory for an entry of {len} bytes"))
-    })?;
+    let Some(mut out) = Memory::with_capacity(len) else {
+        return Err(Error::new(ErrorKind::Retryable, format!("no memory for an entry of {len} bytes")));
+    };
     for segment in &segments {
-        out.extend_from_slice(segment);
+        out.extend(segment);
     }
-    Ok(out.into())
+    Ok(out)
 }
 
 fn segments(table: &Table) -> Result<Vec<Buffer>, ArrowError> {

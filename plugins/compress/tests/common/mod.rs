@@ -1,5 +1,8 @@
 //! Data and compressors that the tests share.
 
+// Each test binary uses a part of this.
+#![allow(dead_code)]
+
 use base64::prelude::{Engine, BASE64_STANDARD};
 use retainit_compress::{Lz4, Lz4Config, Zstd, ZstdConfig};
 

@@ -1,0 +1,33 @@
+"""What exactness is made of: the refusal, and descriptions that come back as they were given."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from retainit import _native
+
+
+class Inexact(Exception):
+    """A value that its form could not give back exactly as it is; the message says why."""
+
+
+def dump(description: object) -> bytes:
+    """Plain data as bytes, or `Inexact` when some of it is not plain."""
+    try:
+        return bytes(_native.dump_tree(description))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise Inexact(str(error)) from error
+
+
+def load(data: bytes) -> Any:
+    return _native.load_tree(data)
+
+
+def dump_text(description: object) -> bytes:
+    """As `dump`, in characters that may stand in the metadata of a schema, which is text."""
+    return base64.b64encode(dump(description))
+
+
+def load_text(text: bytes) -> Any:
+    return load(base64.b64decode(text, validate=True))

@@ -1,0 +1,103 @@
+"""Frames and series of Polars as Arrow streams, and back as exactly the same."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from retainit._frames._exact import Inexact
+
+# Where in a type there are numbers that Arrow has no type for: a name, or the same for what lies within.
+_Wide = Any
+_WIDE = ("Int128", "UInt128")
+
+
+def describe(value: Any, target: str) -> tuple[dict[str, Any], Any] | None:
+    """What is to be known of a value of Polars, and a table of its elements; `None` for anything else."""
+    pl = import_module("polars")
+    if isinstance(value, pl.DataFrame):
+        _is_exactly(value, pl.DataFrame)
+        described: dict[str, Any] = {"of": "DataFrame"}
+        frame = value
+    elif isinstance(value, pl.Series):
+        _is_exactly(value, pl.Series)
+        described = {"of": "Series"}
+        frame = value.to_frame()
+    else:
+        return None
+    if not frame.width and frame.height:
+        raise Inexact(f"{frame.height} rows without a column")
+    wide = [_wide(dtype) for dtype in frame.dtypes]
+    if any(wide):
+        described["wide"] = wide
+    table = _table(_cast(frame, wide, narrow=True), target)
+    if restore(described, table.slice(0, 0).to_reader()).schema != frame.schema:
+        raise Inexact(f"Polars' schema `{frame.schema}` comes back from Arrow as another")
+    return described, table
+
+
+def restore(description: dict[str, Any], stream: Any) -> Any:
+    """The value that was described. Nobody can write to it, so it lies in the stream's memory."""
+    pl = import_module("polars")
+    frame = pl.DataFrame(stream)
+    if "wide" in description:
+        frame = _cast(frame, description["wide"], narrow=False)
+    return frame if description["of"] == "DataFrame" else frame.to_series()
+
+
+def _table(frame: Any, target: str) -> Any:
+    pa, pl = import_module("pyarrow"), import_module("polars")
+    if target == "arrow":
+        # As Polars itself has it: text as views, which it need not copy.
+        return pa.RecordBatchReader.from_stream(frame.rechunk()).read_all()
+    return frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _wide(dtype: Any) -> _Wide:
+    """Where in a type there are numbers of 128 bits; refuses Python objects on the way."""
+    name = dtype.base_type().__name__
+    if name == "Object":
+        raise Inexact("a column of Python objects has no Arrow form")
+    if name in _WIDE:
+        return name
+    if name in ("List", "Array"):
+        return [_wide(dtype.inner)] if _wide(dtype.inner) else None
+    if name == "Struct":
+        within = [_wide(field.dtype) for field in dtype.fields]
+        return within if any(within) else None
+    return None
+
+
+def _cast(frame: Any, wide: list[_Wide], narrow: bool) -> Any:
+    """Writes numbers of 128 bits as text, which is exact, or reads them from it."""
+    pl = import_module("polars")
+    places = [place for place, each in enumerate(wide) if each]
+    columns = [frame.to_series(place) for place in places]
+    cast = [
+        column.cast(_dtype(column.dtype, wide[place], pl.String if narrow else None))
+        for place, column in zip(places, columns, strict=True)
+    ]
+    return frame.with_columns(cast) if cast else frame
+
+
+def _dtype(dtype: Any, wide: _Wide, text: Any) -> Any:
+    """A type with text in place of the numbers, or with the numbers if there is no `text`."""
+    pl = import_module("polars")
+    if not wide:
+        return dtype
+    if isinstance(wide, str):
+        if wide not in _WIDE:
+            raise ValueError(f"expected one of {_WIDE}, found `{wide}`")
+        return text or getattr(pl, wide)
+    if isinstance(dtype, pl.List):
+        return pl.List(_dtype(dtype.inner, wide[0], text))
+    if isinstance(dtype, pl.Array):
+        return pl.Array(_dtype(dtype.inner, wide[0], text), dtype.shape[0])
+    fields = zip(dtype.fields, wide, strict=True)
+    return pl.Struct([pl.Field(field.name, _dtype(field.dtype, each, text)) for field, each in fields])
+
+
+def _is_exactly(value: Any, kind: type) -> None:
+    found = type(value)
+    if found is not kind:
+        raise Inexact(f"`{found.__module__}.{found.__qualname__}` is a subclass of Polars' `{kind.__name__}`")
