@@ -98,17 +98,14 @@ pub fn dump(object: &Bound<'_, PyAny>, format: &Format) -> Done<Dumped<Bytes>> {
     if serializer == PICKLE {
         return pickled(object, choice);
     }
-    let mut unplain = String::new();
     if matches!(serializer, "auto" | MSGPACK) {
         match tree::encode(object)? {
-            tree::Encoded::Plain(bytes) => {
-                return through(format, Cow::Borrowed(MSGPACK), form::TREE, Value::from_vec(bytes));
+            Ok(tree) => {
+                return through(format, Cow::Borrowed(MSGPACK), form::TREE, Value::from_vec(tree));
             }
-            tree::Encoded::Other(kind) => unplain = kind,
+            Err(reason) if serializer == MSGPACK => return Err(unsuitable(serializer, &reason).into()),
+            Err(_) => {}
         }
-    }
-    if serializer == MSGPACK {
-        return Err(unsuitable(object, serializer, &unplain)?.into());
     }
     static DUMP: Once<Py<PyAny>> = Once::new();
     let py = object.py();
@@ -124,8 +121,8 @@ pub fn dump(object: &Bound<'_, PyAny>, format: &Format) -> Done<Dumped<Bytes>> {
         "pickle" => pickled(object, choice),
         "raw" => Ok(Dumped { codec: codec.into(), version: 0, bytes: bytes_of(&sorted.get_item(2)?)? }),
         "tree" => match tree::encode(&sorted.get_item(2)?)? {
-            tree::Encoded::Plain(bytes) => through(format, codec.into(), form::TREE, Value::from_vec(bytes)),
-            tree::Encoded::Other(kind) => Err(unsuitable(object, serializer, &kind)?.into()),
+            Ok(tree) => through(format, codec.into(), form::TREE, Value::from_vec(tree)),
+            Err(reason) => Err(unsuitable(serializer, &reason).into()),
         },
         "bytes" => {
             let bytes = bytes_of(&sorted.get_item(2)?)?;
@@ -263,14 +260,11 @@ fn pickled(object: &Bound<'_, PyAny>, choice: &Choice) -> Done<Dumped<Bytes>> {
     Ok(Dumped { codec: PICKLE.into(), version: 0, bytes: Bytes::Python(bytes) })
 }
 
-fn unsuitable(object: &Bound<'_, PyAny>, serializer: &str, inner: &str) -> PyResult<Error> {
-    let kind = object.get_type().fully_qualified_name()?.to_string_lossy().into_owned();
-    let held = if inner.is_empty() || inner == kind { String::new() } else { format!(" that holds a `{inner}`") };
+fn unsuitable(serializer: &str, reason: &tree::NotPlain) -> Error {
     let message = format!(
-        "serializer `{serializer}`: expected plain data, found a `{kind}`{held}; hint: use `serializer=\"auto\"`, \
-         or register a serializer for the type"
+        "serializer `{serializer}`: {reason}; hint: use `serializer=\"auto\"`, or register a serializer for the type"
     );
-    Ok(Error::new(ErrorKind::Unsupported, "serialize", message))
+    Error::new(ErrorKind::Unsupported, "serialize", message)
 }
 
 /// The object of stored bytes.

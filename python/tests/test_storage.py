@@ -1,0 +1,255 @@
+"""How values are stored: serializers, compression, seals, the pickle policy."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retainit import ConfigurationError, DiskConfig, PicklePolicy, SerializationError, load_config, retain
+from retainit._registry import get_backend
+
+
+@dataclass
+class Point:
+    """Not plain data, so pickled."""
+
+    x: int
+    y: int
+
+
+class Untouchable:
+    """Pickles like anything else."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Untouchable)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Callable[..., DiskConfig]:
+    return lambda **options: DiskConfig(base_path=tmp_path / "cache", **options)
+
+
+def stored(config: DiskConfig) -> bytes:
+    """All bytes of the entries."""
+    path = Path(config.base_path)
+    (database,) = path.rglob("*.sqlite*") if list(path.rglob("*.sqlite")) else path.rglob("*.db")
+    with sqlite3.connect(database) as connection:
+        dump = b""
+        for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
+            for row in connection.execute(f"select * from {table}").fetchall():
+                dump += b"".join(cell for cell in row if isinstance(cell, bytes))
+    return dump + b"".join(file.read_bytes() for file in path.rglob("*") if file.is_file() and file != database)
+
+
+def twice(value: object, **options: Any) -> tuple[Any, Any]:
+    """What a function gives at first, and from the store; the cache's counts."""
+    calls = []
+
+    @retain(**options)
+    def function(number: int) -> object:
+        calls.append(number)
+        return value
+
+    function(1)
+    again = function(1)
+    return again, (len(calls), function.cache_info().errors)
+
+
+HIT, MISS = (1, 0), 2
+
+
+@pytest.mark.parametrize("value", [None, 1, "text", b"bytes", (1, [2, {"three": {4}}]), {1: 2.5}, 2**100])
+def test_plain_data_comes_back_exactly(value: object, disk: Callable[..., DiskConfig]) -> None:
+    again, counts = twice(value, backend=disk())
+    assert counts == HIT
+    assert (again, type(again)) == (value, type(value))
+    assert b"pickle" not in stored(disk())
+
+
+@pytest.mark.parametrize(
+    ("serializer", "value", "wrong"),
+    [
+        ("msgpack", {"a": (1, 2)}, Point(1, 2)),
+        ("json", {"a": [1, 2.5, None, "é"]}, (1, 2)),
+        ("orjson", {"a": [1, 2.5, None, "é"]}, object()),
+        ("text", "é", b"e"),
+        ("bytes", b"\x00\xff", "e"),
+        ("pickle", Point(1, 2), lambda: None),
+    ],
+)
+def test_a_serializer_by_name(
+    serializer: str, value: object, wrong: object, disk: Callable[..., DiskConfig]
+) -> None:
+    assert twice(value, backend=disk(), serializer=serializer) == (value, HIT)
+    _, (calls, errors) = twice(wrong, backend=disk(namespace="wrong"), serializer=serializer)
+    assert calls == MISS
+    assert errors > 0
+    with pytest.raises(SerializationError):
+        twice(wrong, backend=disk(namespace="wrong"), serializer=serializer, strict=True)
+
+
+def test_the_backends_own_options_hold_where_the_function_says_nothing(
+    disk: Callable[..., DiskConfig],
+) -> None:
+    twice({"a": 1}, backend=disk(serializer="json"))
+    assert b'{"a":1}' in stored(disk())
+    twice({"b": 1}, backend=disk(serializer="json"), serializer="msgpack")
+    assert b'{"b":1}' not in stored(disk())
+
+
+def test_compressed_values_are_smaller_and_come_back(disk: Callable[..., DiskConfig]) -> None:
+    value = ["a line of text"] * 1000
+    for name, compression in (("plain", False), ("zstd", True), ("fast", "lz4"), ("level", "zstd:19")):
+        config = disk(namespace=name)
+        before = len(stored(config)) if Path(config.base_path).exists() else 0
+        assert twice(value, backend=config, compression=compression) == (value, HIT)
+        assert (len(stored(config)) - before < 4000) == (name != "plain")
+
+
+def test_small_and_random_values_stay_as_they_are(disk: Callable[..., DiskConfig]) -> None:
+    for value, options in (
+        ("a" * 100, {"compression": True}),
+        ("a" * 10_000, {"compression": True, "compression_threshold": "10KiB"}),
+        (secrets.token_bytes(5000), {"compression": True}),
+        # What can be read in place is to be read in place.
+        ("a" * 10_000, {"compression": "auto"}),
+    ):
+        config = disk(namespace=str(options))
+        assert twice(value, backend=config, **options) == (value, HIT)
+        assert (value.encode() if isinstance(value, str) else value) in stored(config)
+    twice("a" * 100, backend=disk(namespace="0"), compression=True, compression_threshold=0)
+
+
+def test_encrypted_values_cannot_be_read_without_the_key(disk: Callable[..., DiskConfig]) -> None:
+    old, new, other = (secrets.token_bytes(32) for _ in range(3))
+    calls = []
+
+    def kept(number: int) -> str:
+        calls.append(number)
+        return "the secret text"
+
+    def call(**options: Any) -> int:
+        """How often the function ran."""
+        calls.clear()
+        assert retain(kept, backend=disk(), **options)(1) == "the secret text"
+        return len(calls)
+
+    assert call(encryption_key=old) == 1
+    assert b"the secret text" not in stored(disk())
+    assert call(encryption_key=f"hex:{old.hex()}") == 0
+    assert call(encryption_key=lambda: old) == 0
+    assert call(encryption_key=[new, old]) == 0
+    for options in ({"encryption_key": other}, {}):
+        assert call(encryption_key=old) in (0, 1)
+        assert call(**options) == 1
+    # Plaintext is no entry where encryption is required.
+    assert call() == 0
+    assert call(encryption_key=old) == 1
+
+
+def test_signed_values_are_refused_when_another_key_signed_them(disk: Callable[..., DiskConfig]) -> None:
+    first, second = secrets.token_bytes(32), secrets.token_bytes(32)
+    options: dict[str, Any] = {"backend": disk(), "integrity": "signed"}
+    assert twice("visible", **options, encryption_key=first) == ("visible", HIT)
+    assert b"visible" in stored(disk())
+    again, (calls, _) = twice("visible", **options, encryption_key=second)
+    assert (again, calls) == ("visible", 1)
+
+
+def test_the_key_may_be_in_the_environment(
+    disk: Callable[..., DiskConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETAINIT_ENCRYPTION_KEY", f"hex:{'ab' * 32}")
+    assert twice("hidden", backend=disk(), encryption=True) == ("hidden", HIT)
+    assert b"hidden" not in stored(disk())
+    monkeypatch.delenv("RETAINIT_ENCRYPTION_KEY")
+    with pytest.raises(ConfigurationError, match=r"environment variable `RETAINIT_ENCRYPTION_KEY`, found none"):
+        twice("hidden", backend=disk(), encryption=True)
+
+
+def test_no_message_shows_a_key() -> None:
+    for wrong in ("swordfish", b"swordfish", ["swordfish"], 7, lambda: "swordfish"):
+        with pytest.raises(ConfigurationError) as caught:
+            twice(1, backend="disk", encryption_key=wrong)
+        assert "swordfish" not in str(caught.value)
+    config = DiskConfig(encryption_key=f"hex:{'ab' * 32}")
+    assert "abab" not in repr(config)
+    cached = retain(twice, encryption_key=f"hex:{'ab' * 32}", encryption=True)
+    assert "abab" not in str(cached.cache_parameters())
+
+
+def test_what_pickle_may_do(disk: Callable[..., DiskConfig]) -> None:
+    value = Point(1, 2)
+    assert twice(value, backend=disk()) == (value, HIT)
+    for policy in ("never", "signed"):
+        config = disk(namespace=policy, pickle=policy)
+        _, (calls, errors) = twice(value, backend=config)
+        assert (calls, errors > 0) == (MISS, True)
+        with pytest.raises(SerializationError, match="hint"):
+            twice(value, backend=config, strict=True)
+    key = secrets.token_bytes(32)
+    signed = disk(namespace="key", pickle="signed", encryption_key=key, integrity="signed")
+    assert twice(value, backend=signed) == (value, HIT)
+    assert twice(value, backend=disk(namespace="always", pickle="always")) == (value, HIT)
+
+
+def test_a_pickle_of_before_is_not_read_where_it_is_refused_now(disk: Callable[..., DiskConfig]) -> None:
+    calls = []
+
+    def kept(number: int) -> Point:
+        calls.append(number)
+        return Point(1, 2)
+
+    retain(kept, backend=disk())(1)
+    retain(kept, backend=disk(), pickle="never")(1)
+    assert len(calls) == 2
+
+
+def test_the_classes_that_pickles_may_refer_to(disk: Callable[..., DiskConfig]) -> None:
+    allowed = PicklePolicy(allow=[Point])
+    assert twice(Point(1, 2), backend=disk(), pickle=allowed) == (Point(1, 2), HIT)
+    with pytest.raises(SerializationError, match=r"refers to `.*Untouchable`, which the pickle policy does not list"):
+        twice(Untouchable(), backend=disk(), pickle=allowed, strict=True)
+    with pytest.raises(SerializationError, match=r"of \d+ bytes: expected at most 10"):
+        twice(Point(1, 2), backend=disk(), pickle=PicklePolicy(max_bytes=10), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"serializer": "jsn"}, r"option `serializer` of `retain`: expected one of .*did you mean `json`"),
+        ({"serializer": object()}, r"without `serialize`"),
+        ({"compression": "zstd:99"}, r"option `compression` of `retain`: expected a level from 1 to 22"),
+        ({"compression": 7}, r"option `compression` of `retain`: expected `True`"),
+        ({"compression_threshold": "1XB"}, r"option `compression_threshold` of `retain`"),
+        ({"encryption": "yes"}, r"option `encryption` of `retain`: expected `True` or `False`"),
+        ({"integrity": "none"}, r"option `integrity` of `retain`"),
+        ({"pickle": "sometimes"}, r"option `pickle` of `retain`: expected one of .* or a `PicklePolicy`"),
+    ],
+)
+def test_a_wrong_option_is_refused_at_decoration(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        retain(**options)
+
+
+def test_the_options_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "retainit.yaml"
+    file.write_text(
+        f"retainit:\n  backends:\n    far:\n      type: disk\n      base_path: {tmp_path}\n      serializer: json\n"
+        "      compression: zstd:3\n      pickle: {mode: local, max_bytes: 1MiB}\n"
+    )
+    load_config(file)
+    (tier,) = get_backend("far").tiers
+    assert tier.storage.serializer == "json"
+    assert tier.storage.pickle == PicklePolicy(max_bytes="1MiB")
+    file.write_text(file.read_text().replace("zstd:3", "zstd:99"))
+    with pytest.raises(ConfigurationError, match=r"option `compression` of backend `far` \(.*retainit.yaml:7\): exp"):
+        load_config(file)
