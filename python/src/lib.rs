@@ -5,20 +5,23 @@
 //! | `function` | the type of cached functions, the way of a hit |
 //! | `miss` | everything a call may need beyond that |
 //! | `caller` | Python as the engine's language |
-//! | `signature`, `encode`, `intern` | from arguments to key bytes |
+//! | `signature`, `encode`, `intern`, `content`, `arrow` | from arguments to key bytes |
 //! | `handle` | Python objects as backends hold them |
 //! | `awaitable` | what a hit of an asynchronous function returns |
 //! | `loads`, `operations`, `backend`, `config` | what the Python layer is built on |
+//! | `tree` | objects as MessagePack trees, and back |
 //! | `view` | stored bytes as Python reads them |
 //! | `outcall`, `once` | calls that may run Python code; what is made once |
 //! | `state`, `process` | attention bits; fork and exit |
 //!
 //! `unsafe` here is CPython's C API; each use says why it holds.
 
+mod arrow;
 mod awaitable;
 mod backend;
 mod caller;
 mod config;
+mod content;
 mod encode;
 mod errors;
 mod function;
@@ -32,6 +35,7 @@ mod outcall;
 mod process;
 mod signature;
 mod state;
+mod tree;
 mod view;
 
 use pyo3::prelude::*;
@@ -72,6 +76,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     config::register(module)?;
     module.add_class::<backend::Backend>()?;
     module.add_class::<miss::Key>()?;
+    module.add_class::<content::Content>()?;
     module.add_class::<loads::Load>()?;
     module.add_class::<loads::Flight>()?;
     macro_rules! functions {
@@ -93,6 +98,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         operations::printable_key,
         operations::key,
         operations::encode,
+        arrow::arrow_content,
+        arrow::arrow_schema,
         operations::is_disabled,
         operations::is_asynchronous,
         operations::may_block,
@@ -103,6 +110,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         operations::clear,
         operations::refresh,
         operations::info,
+        tree::dump_tree,
+        tree::why_no_tree,
+        tree::load_tree,
         process::before_fork,
         process::after_fork_in_parent,
         process::after_fork_in_child,
