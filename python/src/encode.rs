@@ -1,7 +1,8 @@
 //! Python values as canonical key bytes (see `retainit_core::key`).
 //!
-//! Exact built-in types are encoded here; everything else is reduced to them by
-//! `retainit._keys.reduce`, or, where every tier is in the process, interned by its own equality.
+//! Exact built-in types are encoded here; everything else is reduced to them by what
+//! `retainit._keys.reducer` gives for its type, or, where every tier is in the process, interned by its
+//! own equality.
 
 use pyo3::exceptions::PyRecursionError;
 use pyo3::ffi;
@@ -9,15 +10,19 @@ use pyo3::prelude::*;
 use pyo3::types::{
     PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
 };
-use retainit_core::key::{tag, KeyBuffer};
+use retainit_core::key::{digest, tag, KeyBuffer};
 
+use crate::content::Content;
 use crate::errors::UNKEYABLE;
+use crate::handle;
 use crate::intern::Interns;
 use crate::once::Once;
 use crate::outcall;
 
 /// Values nested deeper than this have no key: they are most likely cyclic.
 const DEPTH: usize = 100;
+/// From this many bytes on, other threads may run while a digest is made.
+const DETACH: usize = 1 << 20;
 
 /// Appends the few types that hits are made of, without touching Python's API where the layout is
 /// known. `false` if `object` is of another type, or the buffer is not for short keys any more.
@@ -59,8 +64,8 @@ pub unsafe fn fast(object: *mut ffi::PyObject, key: &mut KeyBuffer) -> bool {
     false
 }
 
-/// Types whose objects are known to have no encoding, with which hits need not ask Python's side.
-static IRREDUCIBLE: Once<Py<PyDict>> = Once::new();
+/// What Python's side has answered by type: a reducer, or `None` for types without an encoding.
+static REDUCERS: Once<Py<PyDict>> = Once::new();
 /// Types remembered; beyond it the list starts over, so that classes made at run time can go.
 const TYPES: usize = 4096;
 
@@ -72,8 +77,12 @@ const TYPES: usize = 4096;
 pub unsafe fn interned(object: *mut ffi::PyObject, key: &mut KeyBuffer, interns: &Interns) -> bool {
     // SAFETY: as promised.
     unsafe {
-        let Some(types) = IRREDUCIBLE.get(Python::assume_attached()) else { return false };
-        if ffi::PyDict_Contains(types.as_ptr(), ffi::Py_TYPE(object).cast()) != 1 {
+        let Some(types) = REDUCERS.get(Python::assume_attached()) else { return false };
+        let reducer = outcall::dict_get(types.as_ptr(), ffi::Py_TYPE(object).cast());
+        if reducer != ffi::Py_None() {
+            if reducer.is_null() {
+                ffi::PyErr_Clear();
+            }
             return false;
         }
         let Some(number) = interns.known(object) else { return false };
@@ -91,8 +100,11 @@ struct Long {
 }
 
 /// The value of an int of at most two 30-bit digits.
+///
+/// # Safety
+/// Attached; an exact int.
 #[inline(always)]
-unsafe fn small_int(object: *mut ffi::PyObject) -> Option<i64> {
+pub unsafe fn small_int(object: *mut ffi::PyObject) -> Option<i64> {
     let long: *const Long = object.cast();
     // SAFETY: an exact int; the second digit is read only where there is one.
     unsafe {
@@ -147,6 +159,14 @@ impl<'py> Encoder<'_, 'py> {
             return Err(UNKEYABLE
                 .error(format!("a value nested more than {DEPTH} deep (or within itself) has no key")));
         }
+        let start = self.key.len();
+        self.whole(object, depth)?;
+        self.key.finish(start);
+        Ok(())
+    }
+
+    /// A value that may turn out long.
+    fn whole(&mut self, object: &Bound<'py, PyAny>, depth: usize) -> PyResult<()> {
         if let Ok(text) = object.cast_exact::<PyString>() {
             return self.text(text);
         }
@@ -156,7 +176,7 @@ impl<'py> Encoder<'_, 'py> {
             return tuple.iter().try_for_each(|item| self.nested(&item, depth - 1));
         }
         if let Ok(bytes) = object.cast_exact::<PyBytes>() {
-            self.key.bytes(tag::BYTES, bytes.as_bytes());
+            self.bytes(object.py(), bytes.as_bytes());
             return Ok(());
         }
         if let Ok(int) = object.cast_exact::<PyInt>() {
@@ -200,6 +220,11 @@ impl<'py> Encoder<'_, 'py> {
             self.key.bytes(tag::BYTEARRAY, &bytes.to_vec());
             return Ok(());
         }
+        if let Ok(content) = object.cast_exact::<Content>() {
+            let exported = content.get().export(object.py())?;
+            self.bytes(object.py(), exported.as_slice());
+            return Ok(());
+        }
         self.other(object, depth)
     }
 
@@ -208,30 +233,32 @@ impl<'py> Encoder<'_, 'py> {
         static REDUCER: Once<Py<PyAny>> = Once::new();
         let py = object.py();
         let kind = object.get_type();
-        let irreducible = IRREDUCIBLE.get_or_make(py, || Ok(PyDict::new(py).unbind()))?.bind(py);
-        if !irreducible.contains(&kind)? {
-            let reducer = outcall::call(REDUCER.import(py, "retainit._keys", "reducer")?, (&kind,), None)?;
-            if reducer.is_none() {
-                if irreducible.len() >= TYPES {
-                    irreducible.clear();
+        let reducers = REDUCERS.get_or_make(py, || Ok(PyDict::new(py).unbind()))?.bind(py);
+        let reducer = match outcall::dict_find(reducers, kind.as_any())? {
+            Some(known) => known,
+            None => {
+                let asked = outcall::call(REDUCER.import(py, "retainit._keys", "reducer")?, (&kind,), None)?;
+                if reducers.len() >= TYPES {
+                    reducers.clear();
                 }
-                irreducible.set_item(&kind, py.None())?;
-            } else {
-                let reduced = outcall::call(&reducer, (object,), None).map_err(|error| {
-                    let endless = error.is_instance_of::<PyRecursionError>(py);
-                    if endless {
-                        UNKEYABLE.error("a value that contains itself has no key")
-                    } else {
-                        error
-                    }
-                })?;
-                if !reduced.is_none() {
-                    let (name, value): (String, Bound<'py, PyAny>) = reduced.extract()?;
-                    self.key.push(tag::EXTENSION);
-                    self.key.length(name.len());
-                    self.key.extend(name.as_bytes());
-                    return self.nested(&value, depth - 1);
+                reducers.set_item(&kind, &asked)?;
+                asked
+            }
+        };
+        if !reducer.is_none() {
+            let reduced = outcall::call(&reducer, (object,), None).map_err(|error| {
+                if error.is_instance_of::<PyRecursionError>(py) {
+                    UNKEYABLE.error("a value that contains itself has no key")
+                } else {
+                    error
                 }
+            })?;
+            if !reduced.is_none() {
+                let (name, value): (String, Bound<'py, PyAny>) = reduced.extract()?;
+                self.key.push(tag::EXTENSION);
+                self.key.length(name.len());
+                self.key.extend(name.as_bytes());
+                return self.nested(&value, depth - 1);
             }
         }
         if let Some(interns) = self.interns {
@@ -249,6 +276,16 @@ impl<'py> Encoder<'_, 'py> {
         } else {
             format!("a value of type `{kind}` has no key that means anything outside this process; hint: {remedy}")
         }))
+    }
+
+    fn bytes(&mut self, py: Python<'py>, bytes: &[u8]) {
+        // At the end of the interpreter a thread that lets go of its lock may never get it again.
+        if bytes.len() < DETACH || handle::is_closed() {
+            self.key.bytes(tag::BYTES, bytes);
+        } else {
+            let digest = py.detach(|| digest(tag::BYTES, bytes));
+            self.key.long(&digest);
+        }
     }
 
     fn text(&mut self, text: &Bound<'py, PyString>) -> PyResult<()> {

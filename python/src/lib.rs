@@ -5,11 +5,12 @@
 //! | `function` | the type of cached functions, the way of a hit |
 //! | `miss` | everything a call may need beyond that |
 //! | `caller` | Python as the engine's language |
-//! | `signature`, `encode`, `intern` | from arguments to key bytes |
+//! | `signature`, `encode`, `intern`, `content`, `arrow` | from arguments to key bytes |
 //! | `handle` | Python objects as backends hold them |
 //! | `awaitable` | what a hit of an asynchronous function returns |
 //! | `loads`, `operations`, `backend`, `config` | what the Python layer is built on |
 //! | `data`, `pickle` | from objects to stored bytes and back |
+//! | `tree` | objects as MessagePack trees, and back |
 //! | `storage` | how a tier stores values: serializer, compression, seal |
 //! | `view`, `stream` | stored bytes, and streams of Arrow data, as Python reads them |
 //! | `outcall`, `once` | calls that may run Python code; what is made once |
@@ -17,10 +18,12 @@
 //!
 //! `unsafe` here is CPython's C API; each use says why it holds.
 
+mod arrow;
 mod awaitable;
 mod backend;
 mod caller;
 mod config;
+mod content;
 mod data;
 mod encode;
 mod errors;
@@ -79,6 +82,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     config::register(module)?;
     module.add_class::<backend::Backend>()?;
     module.add_class::<miss::Key>()?;
+    module.add_class::<content::Content>()?;
     module.add_class::<loads::Load>()?;
     module.add_class::<loads::Flight>()?;
     module.add_class::<storage::Format>()?;
@@ -103,6 +107,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         operations::printable_key,
         operations::key,
         operations::encode,
+        arrow::arrow_content,
+        arrow::arrow_schema,
         operations::is_disabled,
         operations::is_asynchronous,
         operations::may_block,
@@ -114,6 +120,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         operations::refresh,
         operations::info,
         storage::serializer_forms,
+        tree::dump_tree,
+        tree::why_no_tree,
+        tree::load_tree,
         process::before_fork,
         process::after_fork_in_parent,
         process::after_fork_in_child,

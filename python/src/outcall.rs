@@ -41,8 +41,23 @@ unwinding! {
     PyDict_SetDefault(dict: *mut ffi::PyObject, key: *mut ffi::PyObject, value: *mut ffi::PyObject) -> *mut ffi::PyObject;
     PyDict_DelItem(dict: *mut ffi::PyObject, key: *mut ffi::PyObject) -> std::ffi::c_int;
     PyImport_Import(name: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    PyObject_GetBuffer(object: *mut ffi::PyObject, view: *mut ffi::Py_buffer, flags: std::ffi::c_int) -> std::ffi::c_int;
+    PyBuffer_Release(view: *mut ffi::Py_buffer) -> ();
+    PySet_Add(set: *mut ffi::PyObject, member: *mut ffi::PyObject) -> std::ffi::c_int;
     Py_DecRef(object: *mut ffi::PyObject) -> ();
 }
+
+// From 3.12 on the collector no longer runs where a container is made, and nothing else does there.
+#[cfg(not(Py_3_12))]
+unwinding! {
+    PyList_New(count: ffi::Py_ssize_t) -> *mut ffi::PyObject;
+    PyTuple_New(count: ffi::Py_ssize_t) -> *mut ffi::PyObject;
+    PyDict_New() -> *mut ffi::PyObject;
+    PySet_New(items: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    PyFrozenSet_New(items: *mut ffi::PyObject) -> *mut ffi::PyObject;
+}
+#[cfg(Py_3_12)]
+use pyo3::ffi::{PyDict_New, PyFrozenSet_New, PyList_New, PySet_New, PyTuple_New};
 
 /// Stops a thread that is being unwound.
 struct Stay;
@@ -201,6 +216,77 @@ pub fn dict_remove(dict: &Bound<'_, PyDict>, key: &Bound<'_, PyAny>) -> PyResult
         return Err(PyErr::fetch(dict.py()));
     }
     Ok(())
+}
+
+/// `PyObject_GetBuffer`: zero, or -1 with an error.
+///
+/// # Safety
+/// Attached, with a valid object and a buffer to fill.
+pub unsafe fn get_buffer(
+    object: *mut ffi::PyObject,
+    view: *mut ffi::Py_buffer,
+    flags: std::ffi::c_int,
+) -> std::ffi::c_int {
+    // SAFETY: as promised.
+    unsafe { staying(|| PyObject_GetBuffer(object, view, flags)) }
+}
+
+/// `PyBuffer_Release`.
+///
+/// # Safety
+/// Attached; the buffer has been filled, and is not used any more.
+pub unsafe fn release_buffer(view: *mut ffi::Py_buffer) {
+    // SAFETY: as promised.
+    unsafe { staying(|| PyBuffer_Release(view)) }
+}
+
+/// `PyList_New`: a new reference to a list of nulls, or null with an error.
+///
+/// # Safety
+/// Attached.
+#[inline(always)]
+pub unsafe fn new_list(count: ffi::Py_ssize_t) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe { staying(|| PyList_New(count)) }
+}
+
+/// `PyTuple_New`: a new reference to a tuple of nulls, or null with an error.
+///
+/// # Safety
+/// Attached.
+#[inline(always)]
+pub unsafe fn new_tuple(count: ffi::Py_ssize_t) -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe { staying(|| PyTuple_New(count)) }
+}
+
+/// `PyDict_New`: a new reference, or null with an error.
+///
+/// # Safety
+/// Attached.
+#[inline(always)]
+pub unsafe fn new_dict() -> *mut ffi::PyObject {
+    // SAFETY: as promised.
+    unsafe { staying(|| PyDict_New()) }
+}
+
+/// `PySet_New` or `PyFrozenSet_New`: a new reference to an empty set, or null with an error.
+///
+/// # Safety
+/// Attached.
+pub unsafe fn new_set(frozen: bool) -> *mut ffi::PyObject {
+    let nothing = ptr::null_mut();
+    // SAFETY: as promised.
+    unsafe { staying(|| if frozen { PyFrozenSet_New(nothing) } else { PySet_New(nothing) }) }
+}
+
+/// `PySet_Add`: zero, or -1 with an error.
+///
+/// # Safety
+/// Attached, with valid objects; a frozenset is new.
+pub unsafe fn set_add(set: *mut ffi::PyObject, member: *mut ffi::PyObject) -> std::ffi::c_int {
+    // SAFETY: as promised.
+    unsafe { staying(|| PySet_Add(set, member)) }
 }
 
 /// Gives a reference up, or nothing for null.

@@ -204,9 +204,12 @@ impl Signature {
             }
             let encoded = match parameter.kind {
                 VAR_POSITIONAL => {
+                    let start = encoder.key.len();
                     encoder.key.push(tag::TUPLE);
                     encoder.key.length(bound.rest.len());
-                    bound.rest.iter().try_for_each(|value| encoder.value(value))
+                    let items = bound.rest.iter().try_for_each(|value| encoder.value(value));
+                    encoder.key.finish(start);
+                    items
                 }
                 VAR_KEYWORD => encode_named(encoder, &bound.named),
                 _ => match &bound.values[index] {
