@@ -55,7 +55,11 @@ pub fn from_core(error: &Error) -> PyErr {
         ErrorKind::Configuration if error.operation() == LOAD => &PLUGIN,
         ErrorKind::Configuration => &CONFIGURATION,
         ErrorKind::Invalid if error.operation() == "make a key" => &UNKEYABLE,
-        ErrorKind::Invalid if error.operation() == "serialize" => &SERIALIZATION,
+        ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Corrupt
+            if matches!(error.operation(), "serialize" | "deserialize") =>
+        {
+            &SERIALIZATION
+        }
         _ => &BACKEND,
     };
     class.error(error.to_string())

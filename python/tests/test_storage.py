@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from retainit import ConfigurationError, DiskConfig, PicklePolicy, SerializationError, load_config, retain
-from retainit._registry import get_backend
+from retainit._registry import get_backend, resolve
 
 
 @dataclass
@@ -38,29 +37,26 @@ def disk(tmp_path: Path) -> Callable[..., DiskConfig]:
 
 
 def stored(config: DiskConfig) -> bytes:
-    """All bytes of the entries."""
-    path = Path(config.base_path)
-    (database,) = path.rglob("*.sqlite*") if list(path.rglob("*.sqlite")) else path.rglob("*.db")
-    with sqlite3.connect(database) as connection:
-        dump = b""
-        for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
-            for row in connection.execute(f"select * from {table}").fetchall():
-                dump += b"".join(cell for cell in row if isinstance(cell, bytes))
-    return dump + b"".join(file.read_bytes() for file in path.rglob("*") if file.is_file() and file != database)
+    """All bytes of the files, the log of the database included."""
+    return b"".join(file.read_bytes() for file in Path(config.base_path).rglob("*") if file.is_file())
+
+
+_values: list[object] = []
+
+
+def produce(number: int) -> object:
+    """Gives the value that is wanted, and takes note."""
+    _values.append(_values[0])
+    return _values[0]
 
 
 def twice(value: object, **options: Any) -> tuple[Any, Any]:
-    """What a function gives at first, and from the store; the cache's counts."""
-    calls = []
-
-    @retain(**options)
-    def function(number: int) -> object:
-        calls.append(number)
-        return value
-
+    """What a function gives from the store, and how often it ran and how often the cache failed."""
+    _values[:] = [value]
+    function = retain(produce, **options)
     function(1)
     again = function(1)
-    return again, (len(calls), function.cache_info().errors)
+    return again, (len(_values) - 1, function.cache_info().errors)
 
 
 HIT, MISS = (1, 0), 2
@@ -107,25 +103,35 @@ def test_the_backends_own_options_hold_where_the_function_says_nothing(
 
 def test_compressed_values_are_smaller_and_come_back(disk: Callable[..., DiskConfig]) -> None:
     value = ["a line of text"] * 1000
-    for name, compression in (("plain", False), ("zstd", True), ("fast", "lz4"), ("level", "zstd:19")):
-        config = disk(namespace=name)
-        before = len(stored(config)) if Path(config.base_path).exists() else 0
+    sizes = {}
+    for compression in (False, "none", True, "lz4", "zstd:19"):
+        config = disk(namespace=str(compression))
+        (tier,) = resolve(config)
+        before = tier.backend.statistics()["bytes"]
         assert twice(value, backend=config, compression=compression) == (value, HIT)
-        assert (len(stored(config)) - before < 4000) == (name != "plain")
+        sizes[compression] = tier.backend.statistics()["bytes"] - before  # type: ignore[operator]
+    assert sizes[False] > 15_000
+    assert abs(sizes["none"] - sizes[False]) < 10
+    assert all(sizes[each] < 1000 for each in (True, "lz4", "zstd:19"))
+    assert len({sizes[True], sizes["lz4"], sizes["zstd:19"]}) == 3
 
 
 def test_small_and_random_values_stay_as_they_are(disk: Callable[..., DiskConfig]) -> None:
-    for value, options in (
-        ("a" * 100, {"compression": True}),
-        ("a" * 10_000, {"compression": True, "compression_threshold": "10KiB"}),
+    cases: list[tuple[str | bytes, dict[str, Any]]] = [
+        ("a" * 1000, {"compression": True}),
+        ("b" * 10_000, {"compression": True, "compression_threshold": "10KiB"}),
         (secrets.token_bytes(5000), {"compression": True}),
         # What can be read in place is to be read in place.
-        ("a" * 10_000, {"compression": "auto"}),
-    ):
-        config = disk(namespace=str(options))
+        ("c" * 10_000, {"compression": "auto"}),
+    ]
+    for value, options in cases:
+        # In a file of its own, so in one piece.
+        config = disk(namespace=str(options), inline_limit=500)
         assert twice(value, backend=config, **options) == (value, HIT)
         assert (value.encode() if isinstance(value, str) else value) in stored(config)
-    twice("a" * 100, backend=disk(namespace="0"), compression=True, compression_threshold=0)
+    config = disk(namespace="all", inline_limit=100)
+    assert twice("d" * 500, backend=config, compression=True, compression_threshold=0) == ("d" * 500, HIT)
+    assert b"d" * 500 not in stored(config)
 
 
 def test_encrypted_values_cannot_be_read_without_the_key(disk: Callable[..., DiskConfig]) -> None:
@@ -217,9 +223,9 @@ def test_the_classes_that_pickles_may_refer_to(disk: Callable[..., DiskConfig]) 
     allowed = PicklePolicy(allow=[Point])
     assert twice(Point(1, 2), backend=disk(), pickle=allowed) == (Point(1, 2), HIT)
     with pytest.raises(SerializationError, match=r"refers to `.*Untouchable`, which the pickle policy does not list"):
-        twice(Untouchable(), backend=disk(), pickle=allowed, strict=True)
+        twice(Untouchable(), backend=disk(namespace="other"), pickle=allowed, strict=True)
     with pytest.raises(SerializationError, match=r"of \d+ bytes: expected at most 10"):
-        twice(Point(1, 2), backend=disk(), pickle=PicklePolicy(max_bytes=10), strict=True)
+        twice(Point(1, 2), backend=disk(namespace="small"), pickle=PicklePolicy(max_bytes=10), strict=True)
 
 
 @pytest.mark.parametrize(
