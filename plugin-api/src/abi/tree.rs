@@ -5,6 +5,9 @@
 
 /// Containers nested deeper than this are not a tree.
 pub const DEPTH: u32 = 100;
+/// A fraction's body is no longer than this, in bytes: the time that its lowest terms take to find is the
+/// square of it.
+pub const LONGEST_FRACTION: u32 = 16384;
 
 /// A tuple: an array of its items.
 pub const TUPLE: i8 = 1;

@@ -1,6 +1,6 @@
 //! From bytes to tokens.
 
-use super::{Error, FRACTION, FROZENSET, RANGE, SET, SLICE, TUPLE};
+use super::{Error, FRACTION, FROZENSET, LONGEST_FRACTION, RANGE, SET, SLICE, TUPLE};
 
 /// One value, or the head of one whose items follow as tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -182,6 +182,7 @@ impl<'a> Reader<'a> {
         let code = self.array::<1>()?[0] as i8;
         match code {
             TUPLE | SET | FROZENSET => self.group(code, len, None),
+            FRACTION if len > LONGEST_FRACTION as usize => Err(self.error("a fraction of so many digits")),
             FRACTION => self.group(code, len, Some(2)),
             RANGE | SLICE => self.group(code, len, Some(3)),
             _ => Ok(Token::Leaf(code, self.take(len)?)),
