@@ -468,6 +468,9 @@ typedef struct retainit_compressor_table {
 
 /* Containers nested deeper than this are not a tree. */
 #define RETAINIT_TREE_DEPTH 100u
+/* A fraction's body is no longer than this, in bytes: the time that its lowest terms take to find is the
+ * square of it. */
+#define RETAINIT_TREE_LONGEST_FRACTION 16384u
 /* A tuple: an array of its items. */
 #define RETAINIT_TREE_TUPLE 1
 /* A set: an array of its members, in any order. */

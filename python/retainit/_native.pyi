@@ -6,7 +6,7 @@ from os import PathLike
 from types import MethodType, TracebackType
 from typing import Any, Final, Generic, TypeAlias, TypedDict, TypeVar, final, overload, type_check_only
 
-from typing_extensions import Self
+from typing_extensions import Buffer, Self
 
 _R = TypeVar("_R")
 
@@ -194,6 +194,12 @@ def add_plugin(
 ) -> None: ...
 def add_plugin_directory(path: str | PathLike[str]) -> None: ...
 def load_plugin(kind: str) -> str: ...
+
+# --- trees (tree/) --------------------------------------------------------------------------------
+
+def dump_tree(object: object) -> bytes | None: ...
+def why_no_tree(object: object) -> str | None: ...
+def load_tree(tree: Buffer) -> _Value: ...
 
 # --- attention, clocks, fork and exit (lib.rs, state.rs, process.rs) -----------------------------
 

@@ -25,7 +25,7 @@ pub fn arrow(bytes: &[u8]) {
 /// Decodes `bytes` as `parquet` does, into at most 64 MiB.
 pub fn parquet(bytes: &[u8]) {
     look(decoding(|| {
-        let table = parquet::decode(Value::from_vec(bytes.to_vec()), MAX_BYTES)?;
+        let table = parquet::decode(&Value::from_vec(bytes.to_vec()), MAX_BYTES)?;
         table.clone().give()?;
         Ok(table)
     }));

@@ -6,6 +6,7 @@
 //! | `serializer` | the three serializers: what they share, and what the host calls |
 //! | `stream` | batches out of an Arrow C stream, and back into one |
 //! | `contain` | from the errors and panics of the Arrow crates to ours |
+//! | `header` | the schema and the dictionaries as text, for formats that lack them |
 //! | `ipc` | the IPC stream format: one copy to write, none to read |
 //! | `parquet` | Parquet, with the types it lacks stored as others, and its claims checked before it is read |
 //! | `csv` | text with the schema in its first line |
@@ -15,6 +16,7 @@ mod config;
 mod contain;
 mod csv;
 pub mod fuzz;
+mod header;
 mod ipc;
 mod parquet;
 mod serializer;

@@ -57,11 +57,11 @@ impl Serializer for ParquetSerializer {
     }
 
     fn serialize(&self, _: &Call<'_>, data: Data) -> Result<Value> {
-        parquet::encode(&Table::take(data)?, &self.options).map(Value::from_vec)
+        parquet::encode(&Table::take(data)?, &self.options)
     }
 
     fn deserialize(&self, _: &Call<'_>, bytes: Value) -> Result<Data> {
-        decoding(|| parquet::decode(bytes, self.options.max_bytes)?.give())
+        decoding(|| parquet::decode(&bytes, self.options.max_bytes)?.give())
     }
 }
 

@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn a_stream_that_was_handed_over_comes_back() {
         let schema = Schema::new(vec![Field::new("a", DataType::Int64, true)])
-            .with_metadata([("key".to_owned(), "value".to_owned())].into());
+            .with_metadata(std::collections::HashMap::from([("key".to_owned(), "value".to_owned())]));
         let schema = Arc::new(schema);
         let batch =
             RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from(vec![Some(1), None]))]);
