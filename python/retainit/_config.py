@@ -22,8 +22,8 @@ from retainit._options import (
     check_namespace,
     located,
 )
-from retainit._storage import Key, PickleMode, PicklePolicy, Storage, check
 from retainit._storage import KEYS as _STORAGE
+from retainit._storage import Key, PickleMode, PicklePolicy, Storage, check
 from retainit.errors import ConfigurationError
 
 if TYPE_CHECKING:

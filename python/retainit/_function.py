@@ -113,24 +113,25 @@ def retain(
             a copy of it. Default: ``"reference"``.
         strict: Whether a failing store, or an argument that has no key, raises. If not, the function runs
             uncached, `cache_info` counts failures, and one warning tells of the argument. Default: `False`.
-        serializer: How results become bytes, outside the process: ``"auto"``, which keeps every value exactly;
-            ``"msgpack"``, ``"json"``, ``"text"``, ``"bytes"``, ``"numpy"``, ``"arrow"``, ``"parquet"``, ``"csv"``,
-            ``"pandas"`` and ``"polars"`` (which mean Parquet), ``"orjson"``, ``"protobuf"``, ``"pickle"``; a name that
-            `register_serializer` or a plugin gives; or an object with ``serialize`` and ``deserialize``.
-            Default, for this and all that follow: the backend's own, else ``"auto"``.
+        serializer: How results become bytes, outside the process: ``"auto"``, which keeps every value
+            exactly; ``"msgpack"``, ``"json"``, ``"text"``, ``"bytes"``, ``"numpy"``, ``"arrow"``,
+            ``"parquet"``, ``"csv"``, ``"pandas"`` and ``"polars"`` (which mean Parquet), ``"orjson"``,
+            ``"protobuf"``, ``"pickle"``; a name that `register_serializer` or a plugin gives; or an
+            object with ``serialize`` and ``deserialize``. Default, for this and all that follow: the
+            backend's own, else ``"auto"``.
         compression: `True` for zstd; ``"auto"``, which leaves values as they are where they are read in
             place; the name of a compressor, ``"zstd:9"`` with a level; or `False`. Default: `False`.
-        compression_threshold: Values of fewer bytes stay as they are, as do those that hardly get smaller.
-            Default: 1 KiB.
+        compression_threshold: Values of fewer bytes stay as they are, as do those that hardly get
+            smaller. Default: 1 KiB.
         encryption: Whether entries are sealed with AES-256-GCM. Default: whether there is a key.
-        encryption_key: 32 bytes, text that begins with ``hex:``, ``base64:`` or ``env:`` (the name of an environment
-            variable), a function that gives one of these, or a list: the first seals, any opens.
-            Default: ``"env:RETAINIT_ENCRYPTION_KEY"``, where a key is needed.
-        integrity: `True` for a checksum, ``"signed"`` for a signature (HMAC-SHA-256) by the key, `False` for
-            neither. Default: `True`.
-        pickle: When results may be pickled that have no other form: ``"never"``; ``"signed"``, where entries are
-            signed or encrypted; ``"local"``, there and where only this user of this machine can write;
-            ``"always"``; or a `PicklePolicy`. Default: ``"local"``.
+        encryption_key: 32 bytes, text that begins with ``hex:``, ``base64:`` or ``env:`` (the name of an
+            environment variable), a function that gives one of these, or a list: the first seals, any
+            opens. Default: ``"env:RETAINIT_ENCRYPTION_KEY"``, where a key is needed.
+        integrity: `True` for a checksum, ``"signed"`` for a signature (HMAC-SHA-256) by the key, `False`
+            for neither. Default: `True`.
+        pickle: When results may be pickled that have no other form: ``"never"``; ``"signed"``, where
+            entries are signed or encrypted; ``"local"``, there and where only this user of this machine
+            can write; ``"always"``; or a `PicklePolicy`. Default: ``"local"``.
 
     Returns:
         The cached function, which has ``cache_info``, ``cache_parameters``, ``cache_key``, ``cache_get``,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from retainit import _native
+from retainit._options import check_name
 from retainit.errors import ConfigurationError, SerializationError
 
 __all__ = ["check", "dump", "load", "name_of", "register_serializer"]
@@ -51,10 +52,11 @@ def register_serializer(name: str) -> Callable[[type[T]], type[T]]:
     about everything but plain data, the class registered last first. Entries say
     ``custom:<name>``, so the name has to stay what it is for as long as they are to be read.
     """
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError(f"name of a serializer: expected text, found `{name!r}`")
+    check_name(name, "name of a serializer")
     if name in BUILT_IN:
-        raise ConfigurationError(f"name of a serializer: expected a new one, found `{name}`, which is built in")
+        raise ConfigurationError(
+            f"name of a serializer: expected a new one, found `{name}`, which is built in"
+        )
 
     def register(kind: type[T]) -> type[T]:
         serializer = kind()
@@ -165,19 +167,12 @@ def _dump_auto(value: Any, mapped: bool) -> Dumped:
         if can_serialize is not None and can_serialize(value):
             codec = f"custom:{name}"
             return "raw", codec, _bytes(_registered[name].serialize(value), codec)
-    for attempt in (
-        lambda: _tensor(value, "numpy"),
-        lambda: _frame(value, "arrow" if mapped else "parquet"),
-        lambda: _protobuf(value),
-    ):
-        try:
-            dumped = attempt()
-        except _inexact():
-            # Not to be kept exactly in that form: as pickle, if the policy lets it.
-            break
-        if dumped is not None:
-            return dumped
-    return "pickle", "pickle"
+    try:
+        dumped = _tensor(value, "numpy") or _frame(value, "arrow" if mapped else "parquet")
+    except _inexact():
+        # Not to be kept exactly in that form: as pickle, if the policy lets it.
+        dumped = None
+    return dumped or _protobuf(value) or ("pickle", "pickle")
 
 
 def _dump_by_form(value: Any, serializer: str) -> Dumped:

@@ -108,7 +108,9 @@ def check(
 
         _serializers.check(storage.serializer, called("serializer"))
     if storage.compression is not UNSET:
-        _compression(storage.compression, lambda expected: wrong("compression", expected, storage.compression))
+        _compression(
+            storage.compression, lambda expected: wrong("compression", expected, storage.compression)
+        )
     if storage.compression_threshold is not UNSET and storage.compression_threshold != 0:
         located(called("compression_threshold"), _native.parse_size, storage.compression_threshold)
     if storage.encryption is not UNSET and not isinstance(storage.encryption, bool):
@@ -196,7 +198,9 @@ def storage_format(storage: Storage, backend: _native.Backend) -> _native.Format
         chosen = _compression(storage.compression, ConfigurationError)
         if chosen is not None:
             threshold = storage.compression_threshold
-            size = COMPRESSION_THRESHOLD if threshold is UNSET else threshold and _native.parse_size(threshold)
+            size = (
+                COMPRESSION_THRESHOLD if threshold is UNSET else threshold and _native.parse_size(threshold)
+            )
             compression = chosen[0], json.dumps(chosen[1]), size
     policy = storage.pickle if isinstance(storage.pickle, PicklePolicy) else None
     if policy is None:
@@ -209,7 +213,9 @@ def storage_format(storage: Storage, backend: _native.Backend) -> _native.Format
     return _native.Format(serializer, compression, seal, keyring, policy.plain(), private)
 
 
-_keyrings: weakref.WeakValueDictionary[tuple[bytes | str, ...], _native.Keyring] = weakref.WeakValueDictionary()
+_keyrings: weakref.WeakValueDictionary[tuple[bytes | str, ...], _native.Keyring] = (
+    weakref.WeakValueDictionary()
+)
 
 
 def _keyring(given: Any) -> _native.Keyring:

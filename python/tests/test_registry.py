@@ -203,7 +203,8 @@ class TestLifetimes:
                 raise BackendError(f"cannot close `{self.name}`")
 
         for name in ("a", "b"):
-            monkeypatch.setitem(_registry._registry.opened, name, _registry.Tier(Failing(name), None, None, Storage()))  # type: ignore[arg-type]
+            tier = _registry.Tier(Failing(name), None, None, Storage())  # type: ignore[arg-type]
+        monkeypatch.setitem(_registry._registry.opened, name, tier)
         with pytest.raises(BackendError, match="cannot close `a`"):
             shutdown()
         assert closed == ["a", "b"]

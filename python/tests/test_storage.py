@@ -124,9 +124,9 @@ def test_small_and_random_values_stay_as_they_are(disk: Callable[..., DiskConfig
         # What can be read in place is to be read in place.
         ("c" * 10_000, {"compression": "auto"}),
     ]
-    for value, options in cases:
+    for number, (value, options) in enumerate(cases):
         # In a file of its own, so in one piece.
-        config = disk(namespace=str(options), inline_limit=500)
+        config = disk(namespace=str(number), inline_limit=500)
         assert twice(value, backend=config, **options) == (value, HIT)
         assert (value.encode() if isinstance(value, str) else value) in stored(config)
     config = disk(namespace="all", inline_limit=100)
@@ -177,7 +177,9 @@ def test_the_key_may_be_in_the_environment(
     assert twice("hidden", backend=disk(), encryption=True) == ("hidden", HIT)
     assert b"hidden" not in stored(disk())
     monkeypatch.delenv("RETAINIT_ENCRYPTION_KEY")
-    with pytest.raises(ConfigurationError, match=r"environment variable `RETAINIT_ENCRYPTION_KEY`, found none"):
+    with pytest.raises(
+        ConfigurationError, match=r"environment variable `RETAINIT_ENCRYPTION_KEY`, found none"
+    ):
         twice("hidden", backend=disk(), encryption=True)
 
 
@@ -222,7 +224,9 @@ def test_a_pickle_of_before_is_not_read_where_it_is_refused_now(disk: Callable[.
 def test_the_classes_that_pickles_may_refer_to(disk: Callable[..., DiskConfig]) -> None:
     allowed = PicklePolicy(allow=[Point])
     assert twice(Point(1, 2), backend=disk(), pickle=allowed) == (Point(1, 2), HIT)
-    with pytest.raises(SerializationError, match=r"refers to `.*Untouchable`, which the pickle policy does not list"):
+    with pytest.raises(
+        SerializationError, match=r"refers to `.*Untouchable`, which the pickle policy does not list"
+    ):
         twice(Untouchable(), backend=disk(namespace="other"), pickle=allowed, strict=True)
     with pytest.raises(SerializationError, match=r"of \d+ bytes: expected at most 10"):
         twice(Point(1, 2), backend=disk(namespace="small"), pickle=PicklePolicy(max_bytes=10), strict=True)
@@ -249,7 +253,8 @@ def test_a_wrong_option_is_refused_at_decoration(options: dict[str, Any], messag
 def test_the_options_in_a_file(tmp_path: Path) -> None:
     file = tmp_path / "retainit.yaml"
     file.write_text(
-        f"retainit:\n  backends:\n    far:\n      type: disk\n      base_path: {tmp_path}\n      serializer: json\n"
+        f"retainit:\n  backends:\n    far:\n      type: disk\n      base_path: {tmp_path}\n"
+        "      serializer: json\n"
         "      compression: zstd:3\n      pickle: {mode: local, max_bytes: 1MiB}\n"
     )
     load_config(file)
@@ -257,5 +262,7 @@ def test_the_options_in_a_file(tmp_path: Path) -> None:
     assert tier.storage.serializer == "json"
     assert tier.storage.pickle == PicklePolicy(max_bytes="1MiB")
     file.write_text(file.read_text().replace("zstd:3", "zstd:99"))
-    with pytest.raises(ConfigurationError, match=r"option `compression` of backend `far` \(.*retainit.yaml:7\): exp"):
+    with pytest.raises(
+        ConfigurationError, match=r"option `compression` of backend `far` \(.*retainit.yaml:7\): exp"
+    ):
         load_config(file)
