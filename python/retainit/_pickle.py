@@ -38,7 +38,7 @@ def loads(data: Any, allow: Sequence[str] | None, max_bytes: int | None) -> Any:
 def _check_size(size: int, max_bytes: int | None) -> None:
     if max_bytes is not None and size > max_bytes:
         raise SerializationError(
-            f"a pickle of {size} bytes: expected at most {max_bytes}, which `max_bytes` of the pickle policy says"
+            f"a pickle of {size} bytes: expected at most {max_bytes} (`max_bytes` of the pickle policy)"
         )
 
 

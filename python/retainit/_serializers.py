@@ -113,7 +113,8 @@ def _custom(codec: str) -> Any:
     found = _registered.get(codec.removeprefix("custom:")) or _given.get(codec)
     if found is None:
         raise SerializationError(
-            f"an entry was written by serializer `{codec.removeprefix('custom:')}`, which is not registered here"
+            f"an entry was written by serializer `{codec.removeprefix('custom:')}`, "
+            f"which is not registered here"
         )
     return found
 

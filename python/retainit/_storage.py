@@ -150,7 +150,7 @@ def _expected(names: Sequence[str]) -> str:
 
 
 def _compression(
-    given: bool | str, wrong: Callable[[str], ConfigurationError]
+    given: Any, wrong: Callable[[str], ConfigurationError]
 ) -> tuple[str, dict[str, object]] | None:
     """The compressor and its options; `None` for none."""
     if given is False or given == "none":
@@ -198,9 +198,9 @@ def storage_format(storage: Storage, backend: _native.Backend) -> _native.Format
         chosen = _compression(storage.compression, ConfigurationError)
         if chosen is not None:
             threshold = storage.compression_threshold
-            size = (
-                COMPRESSION_THRESHOLD if threshold is UNSET else threshold and _native.parse_size(threshold)
-            )
+            size = COMPRESSION_THRESHOLD
+            if threshold is not UNSET:
+                size = _native.parse_size(threshold) if threshold else 0
             compression = chosen[0], json.dumps(chosen[1]), size
     policy = storage.pickle if isinstance(storage.pickle, PicklePolicy) else None
     if policy is None:
@@ -231,11 +231,11 @@ def _keyring(given: Any) -> _native.Keyring:
 def _key(given: Any) -> bytes | str:
     if callable(given):
         given = given()
-        if not isinstance(given, (bytes, str)):
-            raise ConfigurationError(
-                f"option `encryption_key`: expected its function to give bytes or text, found a "
-                f"`{type(given).__name__}`"
-            )
+    if not isinstance(given, (bytes, str)):
+        raise ConfigurationError(
+            f"option `encryption_key`: expected its function to give bytes or text, found a "
+            f"`{type(given).__name__}`"
+        )
     if isinstance(given, str) and given.startswith("env:"):
         name = given.removeprefix("env:")
         said = os.environ.get(name)
