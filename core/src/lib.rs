@@ -21,6 +21,8 @@ mod error;
 pub mod flight;
 pub mod fork;
 pub mod function;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod host;
 pub mod instance;
 pub mod key;
