@@ -23,6 +23,8 @@ pub mod flight;
 pub mod fork;
 pub mod format;
 pub mod function;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod host;
 pub mod instance;
 pub mod key;

@@ -132,6 +132,8 @@ OBJECTS: dict[str, list[Any]] = {
     "decimals": [Decimal("1.10"), Decimal("1.1"), Decimal("NaN"), None, Decimal("-0E+5")],
     "dates": [date(1, 1, 1), None, date(9999, 12, 31)],
     "datetimes": [datetime(2026, 1, 1, tzinfo=BERLIN), datetime(2026, 1, 1), None],
+    "tuples, one missing": [(1, 2), np.nan, (3, 4)],
+    "tuples and all that is missing": [(1, 2), None, np.nan, pd.NA, pd.NaT],
     "tuples of one length": [(1, 2), (3, 4), (5, 6)],
     "lists of one length": [[1, 2], [3, 4], None],
     "dicts": [{"a": [1, (2,)]}, None, {}],
@@ -244,7 +246,7 @@ def test_any_frame_is_kept(
             st.text(),
             st.binary(),
             st.dates(),
-            st.decimals(),
+            st.decimals(allow_nan=False),
             st.tuples(st.integers()),
         )
     )

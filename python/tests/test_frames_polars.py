@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from retainit import _frames
 
 pl: Any = import_module("polars")
+assert_frame_equal = import_module("polars.testing").assert_frame_equal
 pa: Any = import_module("pyarrow")
 
 Through = Callable[..., Any]
@@ -23,7 +24,11 @@ BERLIN = "Europe/Berlin"
 WHEN = datetime(2026, 7, 1, 12, tzinfo=ZoneInfo(BERLIN))
 
 VALUES: dict[str, tuple[Any, list[Any]]] = {
-    **{f"{kind}": (kind, [1, None, 0]) for kind in pl.datatypes.INTEGER_DTYPES},
+    **{
+        f"{sign}{bits}": (getattr(pl, f"{sign}{bits}"), [1, None, 0])
+        for sign in ("Int", "UInt")
+        for bits in (8, 16, 32, 64, 128)
+    },
     "Int128, extremes": (pl.Int128, [2**127 - 1, -(2**127), None]),
     "Float32": (pl.Float32, [1.5, None, float("nan")]),
     "Float64": (pl.Float64, [-0.0, None, float("nan")]),
@@ -64,7 +69,7 @@ def same(left: Any, right: Any) -> None:
     assert type(left) is type(right)
     if isinstance(left, pl.DataFrame):
         assert left.schema == right.schema
-        pl.testing.assert_frame_equal(left, right, check_exact=True)
+        assert_frame_equal(left, right, check_exact=True)
         for name in left.columns:
             same(left[name], right[name])
         return
@@ -132,9 +137,17 @@ class DerivedSeries(pl.Series):  # type: ignore[misc]
         (pl.Series([object()], dtype=pl.Object), "Python objects"),
         (Derived({"a": [1]}), "is a subclass of Polars' `DataFrame`"),
         (DerivedSeries([1]), "is a subclass of Polars' `Series`"),
-        (pl.DataFrame({"a\0b": [1]}), "comes back from Arrow as another"),
+        (pl.DataFrame({"a\0b": [1]}), "a name with a NUL"),
+        (pl.Series([[{"a\0b": [1]}]]), "a name with a NUL"),
     ],
-    ids=["objects", "a series of objects", "a subclass", "a subclass of series", "a name with a NUL"],
+    ids=[
+        "objects",
+        "a series of objects",
+        "a subclass",
+        "a subclass of series",
+        "a name with a NUL",
+        "a NUL within",
+    ],
 )
 def test_what_cannot_be_kept_is_refused(value: Any, reason: str) -> None:
     with pytest.raises(_frames.Inexact, match=reason):

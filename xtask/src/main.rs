@@ -1,6 +1,6 @@
 //! Every developer command of the project, as `cargo xtask <verb>`.
 //!
-//! * `demo`, `test`, `bench`, `soak`, `install`: the verbs, a file each.
+//! * `demo`, `test`, `bench`, `soak`, `fuzz`, `install`: the verbs, a file each.
 //! * `venv`: the Python environment that they share.
 //! * `shell`: child processes, with what they are doing on show.
 //! * `house`: the rules of this repository that no linter knows.
@@ -10,6 +10,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod house;
 mod install;
 mod shell;
@@ -28,6 +29,8 @@ usage: cargo xtask <verb>
   bench [--quick] [--only NAME] [--pythons]
                              measure against the peers, side by side; writes bench/results/
   soak [EVICTIONS] [EXITS]   evictions on plugin threads during hits, and exits with work in flight
+  fuzz [TARGET...] [--seconds N] [--input FILE]
+                             inputs nobody wrote for all that reads: entries, plugins, configurations, codecs
   install [--dev]            build the package and install it into .venv
   house                      only the house rules
 ";
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "bench" => bench::run(rest),
         "soak" => soak::run(rest),
+        "fuzz" => fuzz::run(rest),
         "install" => install::run(rest),
         "house" => house::run(rest),
         "" | "help" | "--help" | "-h" => {

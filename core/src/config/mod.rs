@@ -27,4 +27,6 @@ mod yaml;
 pub use find::find;
 pub use options::{prepare, Source};
 pub use read::read;
+#[cfg(feature = "fuzzing")]
+pub(crate) use read::text;
 pub use section::{BackendEntry, Config, Origin, PluginEntry, Ttl};

@@ -30,6 +30,17 @@ fn read_with(path: &Path, named: bool, lookup: Lookup<'_>) -> Result<Config> {
     config(path, &text, named, lookup).map_err(|mistake| mistake_in(path, mistake))
 }
 
+/// A file's text as a configuration, with variables from `lookup`.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn text(
+    path: &Path,
+    text: &str,
+    named: bool,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config> {
+    config(path, text, named, lookup).map_err(|mistake| mistake_in(path, mistake))
+}
+
 fn config(path: &Path, text: &str, named: bool, lookup: Lookup<'_>) -> Result<Config, Mistake> {
     let mut root = tree(path, text)?;
     if is_pyproject(path) {

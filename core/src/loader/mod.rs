@@ -16,13 +16,13 @@
 //! Invariant: nothing here looks into the working directory or the library search path, and no
 //! constructor of a refused file has run, save where only the loaded layout could tell.
 
-mod binary;
+pub(crate) mod binary;
 mod c_door;
 mod candidate;
 mod component;
 mod file;
 mod library;
-mod manifest;
+pub(crate) mod manifest;
 pub(crate) mod options;
 mod registry;
 mod rust_door;

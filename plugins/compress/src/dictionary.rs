@@ -13,26 +13,30 @@ const SMALLEST: u64 = 256;
 /// Beyond this, a dictionary takes longer to load than the values take to compress.
 const LARGEST: u64 = 1 << 20;
 
-/// The bytes of the option `dictionary`. Its text appears in no message: it is made of values.
-pub(crate) fn read(text: &str) -> Result<Vec<u8>> {
-    let wrong = |found: &str| {
-        let message = format!(
-            "invalid value for option `dictionary` of compressor `zstd`: expected a trained zstd dictionary in \
-             base64, found {found}"
-        );
-        Err(Error::new(ErrorKind::Configuration, message))
-    };
-    let Ok(bytes) = BASE64_STANDARD.decode(text.trim()) else {
-        return wrong("a text that is not base64");
-    };
+/// The bytes of the option `dictionary`.
+pub(crate) fn decode(text: &str) -> Result<Vec<u8>> {
+    BASE64_STANDARD.decode(text.trim()).map_err(|_| wrong("a text that is not base64"))
+}
+
+/// Whether zstd can use these bytes, and tell them from other dictionaries.
+pub(crate) fn check(bytes: &[u8]) -> Result<()> {
     // Any bytes would do for zstd, but without an id in the frame nobody could tell a wrong dictionary.
-    if zstd_safe::get_dict_id_from_dict(&bytes).is_none() {
-        return wrong(&format!("{} bytes without a dictionary's id", bytes.len()));
+    if zstd_safe::get_dict_id_from_dict(bytes).is_none() {
+        return Err(wrong(&format!("{} bytes without a dictionary's id", bytes.len())));
     }
-    if CDict::try_create(&bytes, 1).is_none() || DDict::try_create(&bytes).is_none() {
-        return wrong("one that is damaged");
+    if CDict::try_create(bytes, 1).is_none() || DDict::try_create(bytes).is_none() {
+        return Err(wrong("one that is damaged"));
     }
-    Ok(bytes)
+    Ok(())
+}
+
+/// The option itself appears in no message: it is made of values.
+fn wrong(found: &str) -> Error {
+    let message = format!(
+        "invalid value for option `dictionary` of compressor `zstd`: expected a trained zstd dictionary in \
+         base64, found {found}"
+    );
+    Error::new(ErrorKind::Configuration, message)
 }
 
 /// Trains a dictionary of at most `size` bytes.

@@ -42,11 +42,18 @@ def restore(description: dict[str, Any], table: Any) -> Any:
         return table
     if of == "RecordBatch":
         batches = table.combine_chunks().to_batches()
-        return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+        if batches:
+            return batches[0]
+        return pa.RecordBatch.from_arrays(
+            [pa.nulls(0, kind) for kind in table.schema.types], schema=table.schema
+        )
     column = table.column(0)
     if of == "ChunkedArray":
         return column
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if column.num_chunks == 1:
+        array = column.chunk(0)
+    else:
+        array = column.combine_chunks() if column.num_chunks else pa.nulls(0, column.type)
     return array if of == "Array" else array[0]
 
 
@@ -68,6 +75,8 @@ def _types(schema: Any) -> list[str]:
 
 
 def _check_field(field: Any) -> None:
+    if "\0" in field.name:
+        raise Inexact(f"a name with a NUL in it, at which C's names end: `{field.name!r}`")
     _check_metadata(field.metadata)
     kind = field.type
     for place in range(kind.num_fields):

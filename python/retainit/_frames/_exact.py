@@ -14,10 +14,10 @@ class Inexact(Exception):
 
 def dump(description: object) -> bytes:
     """Plain data as bytes, or `Inexact` when some of it is not plain."""
-    try:
-        return bytes(_native.dump_tree(description))
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise Inexact(str(error)) from error
+    tree = _native.dump_tree(description)
+    if tree is None:
+        raise Inexact(str(_native.why_no_tree(description)))
+    return tree
 
 
 def load(data: bytes) -> Any:

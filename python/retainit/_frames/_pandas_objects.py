@@ -27,22 +27,13 @@ def describe(values: Any, writer: Writer) -> dict[str, Any]:
     missing = _missing(objects, kinds)
     if missing is not None:
         kinds = {type(each) for each, how in zip(objects, missing, strict=True) if how == _PRESENT}
-    description = _markers(missing, writer)
-    if len(kinds) <= 1:
-        kind = next(iter(kinds), str)
-        column = _KINDS.get(kind)
-        if column is not None:
-            mask = None if missing is None else [how != _PRESENT for how in missing]
-            try:
-                array = column.write(objects, mask)
-            except (ValueError, OverflowError, TypeError):
-                # Lone surrogates, numbers beyond 64 bits: a tree has them.
-                pass
-            else:
-                return {**description, "of": kind.__name__, "at": writer.arrow(array)}
+    kind = next(iter(kinds), str)
+    array = _column(kind, objects, missing) if len(kinds) <= 1 else None
+    if array is not None:
+        return {"of": kind.__name__, "at": writer.arrow(array), **_markers(missing, writer, nulls=True)}
     if missing is not None:
         objects = [each if how == _PRESENT else None for each, how in zip(objects, missing, strict=True)]
-    return {**description, "of": "tree", "at": writer.arrow(_tree_column(objects))}
+    return {"of": "tree", "at": writer.arrow(_tree(objects)), **_markers(missing, writer, nulls=False)}
 
 
 def restore(description: dict[str, Any], reader: Reader) -> Any:
@@ -62,7 +53,7 @@ def restore(description: dict[str, Any], reader: Reader) -> Any:
         for how in np.unique(markers):
             if how != _PRESENT:
                 array[markers == how] = _marker(int(how))
-    elif description["missing"] not in (_PRESENT, _NONE):
+    elif "missing" in description:
         array[column.is_null().to_numpy()] = _marker(description["missing"])
     return array
 
@@ -86,13 +77,15 @@ def _all_nan(objects: list[Any]) -> bool:
     return all(struct.pack("=d", each) == usual for each in objects if type(each) is float)
 
 
-def _markers(missing: list[int] | None, writer: Writer) -> dict[str, Any]:
-    """A column with a marker for each row, if they differ among each other."""
+def _markers(missing: list[int] | None, writer: Writer, nulls: bool) -> dict[str, Any]:
+    """What the nulls of a column stand for; a column with a marker for each row, if that is not enough."""
     np = import_module("numpy")
     found = set(missing or ()) - {_PRESENT}
-    if len(found) > 1:
-        return {"marked": writer.numbers(np.array(missing, np.uint8))}
-    return {"missing": next(iter(found), _PRESENT)}
+    if not found or found == {_NONE}:
+        return {}
+    if len(found) == 1 and nulls:
+        return {"missing": found.pop()}
+    return {"marked": writer.numbers(np.array(missing, np.uint8))}
 
 
 def _marker(how: int) -> object:
@@ -161,7 +154,19 @@ _KINDS: dict[type, _Kind] = {
 }
 
 
-def _tree_column(objects: list[Any]) -> Any:
+def _column(kind: type, objects: list[Any], missing: list[int] | None) -> Any | None:
+    """Objects of one type as a column of that type, or `None` if there is none that holds them all."""
+    if kind not in _KINDS:
+        return None
+    mask = None if missing is None else [how != _PRESENT for how in missing]
+    try:
+        return _KINDS[kind].write(objects, mask)
+    except (ValueError, OverflowError, TypeError):
+        # Lone surrogates, numbers beyond 64 bits: a tree has them.
+        return None
+
+
+def _tree(objects: list[Any]) -> Any:
     """All objects as one tree in the first row: one for each row would take ten times as long."""
     pa = import_module("pyarrow")
     try:

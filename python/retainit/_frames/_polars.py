@@ -25,24 +25,28 @@ def describe(value: Any, target: str) -> tuple[dict[str, Any], Any] | None:
         frame = value.to_frame()
     else:
         return None
+    for name in frame.columns:
+        _check_name(name)
     if not frame.width and frame.height:
         raise Inexact(f"{frame.height} rows without a column")
     wide = [_wide(dtype) for dtype in frame.dtypes]
     if any(wide):
         described["wide"] = wide
     table = _table(_cast(frame, wide, narrow=True), target)
-    if restore(described, table.slice(0, 0).to_reader()).schema != frame.schema:
+    if _frame(described, table.slice(0, 0).to_reader()).schema != frame.schema:
         raise Inexact(f"Polars' schema `{frame.schema}` comes back from Arrow as another")
     return described, table
 
 
 def restore(description: dict[str, Any], stream: Any) -> Any:
     """The value that was described. Nobody can write to it, so it lies in the stream's memory."""
-    pl = import_module("polars")
-    frame = pl.DataFrame(stream)
-    if "wide" in description:
-        frame = _cast(frame, description["wide"], narrow=False)
+    frame = _frame(description, stream)
     return frame if description["of"] == "DataFrame" else frame.to_series()
+
+
+def _frame(description: dict[str, Any], stream: Any) -> Any:
+    frame = import_module("polars").DataFrame(stream)
+    return _cast(frame, description["wide"], narrow=False) if "wide" in description else frame
 
 
 def _table(frame: Any, target: str) -> Any:
@@ -53,8 +57,14 @@ def _table(frame: Any, target: str) -> Any:
     return frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
+def _check_name(name: str) -> None:
+    """Names cross to Arrow as C has them, and Polars ends the process over one that cannot."""
+    if "\0" in name:
+        raise Inexact(f"a name with a NUL in it, which Arrow has no room for: `{name!r}`")
+
+
 def _wide(dtype: Any) -> _Wide:
-    """Where in a type there are numbers of 128 bits; refuses Python objects on the way."""
+    """Where in a type there are numbers of 128 bits; refuses on the way what would end in a panic."""
     name = dtype.base_type().__name__
     if name == "Object":
         raise Inexact("a column of Python objects has no Arrow form")
@@ -63,6 +73,8 @@ def _wide(dtype: Any) -> _Wide:
     if name in ("List", "Array"):
         return [_wide(dtype.inner)] if _wide(dtype.inner) else None
     if name == "Struct":
+        for field in dtype.fields:
+            _check_name(field.name)
         within = [_wide(field.dtype) for field in dtype.fields]
         return within if any(within) else None
     return None

@@ -53,11 +53,22 @@ impl Compressor for Zstd {
 impl Zstd {
     /// A compressor with these options; `Configuration` where they are wrong.
     pub fn new(options: &ZstdConfig) -> Result<Self> {
+        let dictionary = options.dictionary.as_deref().map(dictionary::decode).transpose()?;
+        Self::make(options, dictionary)
+    }
+
+    /// As [`Zstd::new`], with a dictionary that is there as bytes.
+    pub fn with_dictionary(options: &ZstdConfig, dictionary: Vec<u8>) -> Result<Self> {
+        Self::make(options, Some(dictionary))
+    }
+
+    fn make(options: &ZstdConfig, dictionary: Option<Vec<u8>>) -> Result<Self> {
         options.check()?;
+        dictionary.as_deref().map(dictionary::check).transpose()?;
         Ok(Zstd {
             level: options.level,
             checksum: options.checksum,
-            dictionary: options.dictionary.as_deref().map(dictionary::read).transpose()?,
+            dictionary,
             compressors: Pool::new(),
             decompressors: Pool::new(),
         })
