@@ -49,13 +49,8 @@ impl Serializer {
     pub fn deserialize(&self, bytes: Value, stream: *mut c_void) -> Result<Data> {
         let deserialize = self.0.need(self.0.table().deserialize, "deserialize")?;
         let bytes = bytes.into_raw();
-        let mut data = Data {
-            form: 0,
-            reserved: 0,
-            value: value::Value::NONE,
-            tensor: std::ptr::null(),
-            stream,
-        };
+        let mut data =
+            Data { form: 0, reserved: 0, value: value::Value::NONE, tensor: std::ptr::null(), stream };
         // SAFETY: the instance is open; the plugin takes the reference over.
         self.0.call("deserialize", |handle, call| unsafe { deserialize(handle, call, &bytes, &mut data) })?;
         Ok(data)

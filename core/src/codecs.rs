@@ -36,7 +36,8 @@ impl Codecs {
     /// No plugin supplies it, or its library was refused.
     pub fn serializer(&self, name: &str, trusted: bool) -> Result<Serializer> {
         let known = |open: &Open| {
-            let found = open.serializers.iter().find(|(known, trusts, _)| known == name && *trusts == trusted);
+            let found =
+                open.serializers.iter().find(|(known, trusts, _)| known == name && *trusts == trusted);
             found.map(|(_, _, serializer)| serializer.clone())
         };
         self.get(known, || {

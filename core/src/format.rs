@@ -113,7 +113,8 @@ impl Format {
             Ok(opened) => opened,
             Err(Unreadable::Expired) => return Ok(None),
             Err(reason) => {
-                let error = Error::new(ErrorKind::Corrupt, "get", format!("an entry cannot be read: {reason}"));
+                let error =
+                    Error::new(ErrorKind::Corrupt, "get", format!("an entry cannot be read: {reason}"));
                 return Err(error.with("reason", reason.class()));
             }
         };
@@ -129,7 +130,8 @@ impl Format {
     }
 
     fn decompressed(&self, compressor: &str, stored: &Payload, len: u64) -> Result<Payload> {
-        let corrupt = |message: String| Error::new(ErrorKind::Corrupt, "decompress", message).with("reason", "format");
+        let corrupt =
+            |message: String| Error::new(ErrorKind::Corrupt, "decompress", message).with("reason", "format");
         if len > MOST {
             return Err(corrupt(format!("an entry of {len} bytes: expected at most {MOST}")));
         }

@@ -195,8 +195,7 @@ fn tensor(
     };
     let value = Value::from_owner(Arc::new(Exported::of(elements)?));
     let long = value.weight() as usize > LONG;
-    let data =
-        Data { form: form::TENSOR, value: value.into_raw(), tensor: &raw const description, ..EMPTY };
+    let data = Data { form: form::TENSOR, value: value.into_raw(), tensor: &raw const description, ..EMPTY };
     let value = serialize(elements.py(), &serializer, &data, long)?;
     Ok(Dumped { codec: codec.into(), version: 0, bytes: Bytes::Value(value) })
 }
@@ -271,12 +270,7 @@ fn unsuitable(serializer: &str, reason: &tree::NotPlain) -> Error {
 ///
 /// # Errors
 /// They are not understood, or a policy forbids to read them.
-pub fn load<'py>(
-    py: Python<'py>,
-    codec: &str,
-    payload: Payload,
-    format: &Format,
-) -> Done<Bound<'py, PyAny>> {
+pub fn load<'py>(py: Python<'py>, codec: &str, payload: Payload, format: &Format) -> Done<Bound<'py, PyAny>> {
     let choice = choice(format);
     if codec == PICKLE {
         choice.pickle.check("deserialize", "stored value")?;

@@ -66,7 +66,9 @@ impl Policy {
                  or register a serializer for the type",
             ),
         };
-        let message = format!("a `{what}` needs pickle, which `pickle=\"{mode}\"` refuses here: {reason}; hint: {remedy}");
+        let message = format!(
+            "a `{what}` needs pickle, which `pickle=\"{mode}\"` refuses here: {reason}; hint: {remedy}"
+        );
         Err(Error::new(ErrorKind::Unsupported, operation, message).with("reason", "pickle"))
     }
 

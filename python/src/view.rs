@@ -30,8 +30,14 @@ impl View {
         // SAFETY: `view` is the caller's to fill; the bytes live as long as the object, which the
         // buffer refers to.
         unsafe {
-            if ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start.cast_mut().cast::<c_void>(), len, readonly, flags)
-                < 0
+            if ffi::PyBuffer_FillInfo(
+                view,
+                slf.as_ptr(),
+                start.cast_mut().cast::<c_void>(),
+                len,
+                readonly,
+                flags,
+            ) < 0
             {
                 (*view).obj = ptr::null_mut();
                 return Err(PyErr::fetch(slf.py()));
