@@ -244,4 +244,5 @@ def _key(given: Any) -> bytes | str:
                 f"option `encryption_key`: expected a key in the environment variable `{name}`, found none"
             )
         given = said
-    return given
+    key: bytes | str = given
+    return key

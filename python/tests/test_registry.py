@@ -204,7 +204,7 @@ class TestLifetimes:
 
         for name in ("a", "b"):
             tier = _registry.Tier(Failing(name), None, None, Storage())  # type: ignore[arg-type]
-        monkeypatch.setitem(_registry._registry.opened, name, tier)
+            monkeypatch.setitem(_registry._registry.opened, name, tier)
         with pytest.raises(BackendError, match="cannot close `a`"):
             shutdown()
         assert closed == ["a", "b"]
