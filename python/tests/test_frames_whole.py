@@ -151,12 +151,30 @@ def test_memory_that_may_not_be_written_to_is_copied(same: Same) -> None:
     same(_frames.from_stream(pa.ipc.open_stream(memory), memory), FRAME)
 
 
-def test_wide_frames_do_not_come_back_fragmented(through: Through, same: Same) -> None:
-    frame = pd.DataFrame({f"c{place}": np.arange(3) * (1.0 if place % 2 else 1) for place in range(150)})
-    restored = through(frame)
-    same(restored, frame)
-    # pandas would warn here, and warnings are errors.
-    restored["new"] = 1
+@pytest.mark.parametrize("dtypes", ["f8", "f8 i8", "f4", "M8[s]", "?", "c16", "O"])
+def test_wide_frames_do_not_come_back_fragmented(dtypes: str, through: Through, same: Same) -> None:
+    kinds = dtypes.split()
+    columns = {f"c{place}": np.arange(3).astype(kinds[place % len(kinds)]) + 0 for place in range(150)}
+    for frame in (pd.DataFrame(columns), pd.DataFrame(columns).copy(), pd.DataFrame(columns).iloc[:0]):
+        for mapped in (True, False):
+            restored = through(frame, mapped=mapped)
+            same(restored, frame)
+            restored.iloc[1:, 7] = restored.iloc[1:, 8]
+            # pandas would warn here, and warnings are errors.
+            restored["new"] = 1
+
+
+def test_a_wide_frame_of_one_type_lies_in_the_memory_that_was_given() -> None:
+    frame = pd.DataFrame(np.arange(1000.0).reshape(5, 200))
+    stream: Any = _frames.to_stream(frame, target="arrow")
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, stream.schema) as writer:
+        writer.write_table(stream)
+    memory = bytearray(sink.getvalue())
+    restored = _frames.from_stream(pa.ipc.open_stream(memory), memory)
+    assert np.shares_memory(restored.to_numpy(), np.frombuffer(memory, np.uint8))
+    restored.iloc[0, 0] = 99.0
+    assert _frames.from_stream(pa.ipc.open_stream(memory), memory).iloc[0, 0] == 99.0
 
 
 class Derived(pd.DataFrame):  # type: ignore[misc]

@@ -56,6 +56,15 @@ fn the_compressors_behave_loaded_as_they_do_native() {
 }
 
 #[test]
+fn the_serializers_behave_loaded_as_they_do_native() {
+    let plugin = cargo_plugin("codecs");
+    for name in ["msgpack", "json", "text", "bytes", "numpy"] {
+        let table = component(&plugin, Kind::Serializer, name).serializer_table().unwrap();
+        conformance::serializer(&table, "{}").assert();
+    }
+}
+
+#[test]
 fn the_plugin_in_rust_conforms() {
     let dummy = component(&fixture("dummy-rust", "retainit_dummy_rust"), Kind::Backend, "dummy");
     conforms(
@@ -71,6 +80,10 @@ fn the_plugin_in_c_conforms() {
     let path = c_fixture("dummy-c", "dummy.c", scratch.path());
     let dummy = component(&path, Kind::Backend, "dummy-c");
     conforms(&dummy, |_| "{}".to_owned(), |_| r#"{"max_bytes": 65536}"#.to_owned());
+    let serializer = component(&path, Kind::Serializer, "dummy-c").serializer_table().unwrap();
+    conformance::serializer(&serializer, "{}").assert();
+    let compressor = component(&path, Kind::Compressor, "dummy-c").compressor_table().unwrap();
+    conformance::compressor(&compressor, "{}").assert();
 }
 
 #[test]
@@ -202,7 +215,13 @@ fn loading_a_plugin_takes_a_millisecond_at_most() {
     // A fresh copy each time, so that nothing has been seen before; the median leaves out whatever else
     // the machine does. Debug builds are larger by far, and slower.
     let bound = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 1 });
-    for name in ["memory", "disk"] {
+    let plugins = [
+        ("memory", Kind::Backend, "memory"),
+        ("disk", Kind::Backend, "disk"),
+        ("codecs", Kind::Serializer, "json"),
+        ("compress", Kind::Compressor, "zstd"),
+    ];
+    for (name, kind, of) in plugins {
         let built = cargo_plugin(name);
         let scratches: Vec<Scratch> = (0..9).map(|_| Scratch::new()).collect();
         let mut times: Vec<Duration> = scratches
@@ -210,7 +229,7 @@ fn loading_a_plugin_takes_a_millisecond_at_most() {
             .map(|scratch| {
                 let path = scratch.copy(&built);
                 let start = Instant::now();
-                component(&path, Kind::Backend, name).load().unwrap();
+                component(&path, kind, of).load().unwrap();
                 start.elapsed()
             })
             .collect();

@@ -91,18 +91,22 @@ impl Keyring {
         self.masters[0].id
     }
 
-    /// Signs what lies in `header` before its seal, and the payload.
-    pub(super) fn sign(&self, key: &[u8], layout: &Layout, header: &mut [u8], payload: &[u8]) {
-        let (sealed, rest) = header.split_at_mut(layout.seal.start);
-        let tag = self.masters[0].tag(key, sealed, payload);
-        rest[..32].copy_from_slice(tag.as_ref());
+    /// Signs a payload and what is `sealed` of its header; writes the seal.
+    pub(super) fn sign(&self, key: &[u8], sealed: &[u8], payload: &[u8], seal: &mut [u8]) {
+        seal.copy_from_slice(self.masters[0].tag(key, sealed, payload).as_ref());
     }
 
-    /// Checks a signature.
-    pub(super) fn verify(&self, key: &[u8], layout: &Layout, entry: &[u8]) -> Result<(), Unreadable> {
-        let (sealed, tag) = (&entry[..layout.seal.start], &entry[layout.seal.clone()]);
-        self.attempt(layout, |_, master| {
-            let expected = master.tag(key, sealed, &entry[layout.payload..]);
+    /// Checks the signature of an entry that names the key `id`.
+    pub(super) fn verify(
+        &self,
+        key: &[u8],
+        layout: Layout,
+        id: [u8; 8],
+        entry: &[u8],
+    ) -> Result<(), Unreadable> {
+        let (sealed, tag) = (&entry[..layout.seal().start], &entry[layout.seal()]);
+        self.attempt(id, |_, master| {
+            let expected = master.tag(key, sealed, &entry[layout.payload()..]);
             let difference =
                 expected.as_ref().iter().zip(tag).fold(0, |all, (one, other)| all | (one ^ other));
             // Opaque to the optimiser, so that the time taken does not tell where they differ.
@@ -110,41 +114,46 @@ impl Keyring {
         })
     }
 
-    /// Encrypts `payload` in place and writes the seal into `header`.
+    /// Encrypts `payload` in place; writes the seal.
     pub(super) fn encrypt(
         &self,
         key: &[u8],
-        layout: &Layout,
-        header: &mut [u8],
+        sealed: &[u8],
         payload: &mut [u8],
+        seal: &mut [u8],
     ) -> Result<()> {
         let subkey = self.sealing()?;
         let mut nonce = [0; 12];
         self.random.fill(&mut nonce)?;
-        let (sealed, rest) = header.split_at_mut(layout.seal.start);
         let len = payload.len();
         let tag = with_associated(key, sealed, |associated| {
             let nonce = Nonce::assume_unique_for_key(nonce);
             subkey.key.seal_in_place_separate_tag(nonce, Aad::from(associated), payload)
         })
         .map_err(|_| invalid(format!("the payload has {len} bytes: expected less than 64 GiB")))?;
-        rest[..16].copy_from_slice(&subkey.salt);
-        rest[16..28].copy_from_slice(&nonce);
-        rest[28..44].copy_from_slice(tag.as_ref());
+        seal[..16].copy_from_slice(&subkey.salt);
+        seal[16..28].copy_from_slice(&nonce);
+        seal[28..].copy_from_slice(tag.as_ref());
         Ok(())
     }
 
-    /// Decrypts a copy of the payload.
-    pub(super) fn decrypt(&self, key: &[u8], layout: &Layout, entry: &[u8]) -> Result<Vec<u8>, Unreadable> {
-        let (sealed, seal) = (&entry[..layout.seal.start], &entry[layout.seal.clone()]);
-        let salt: Salt = seal[..16].try_into().expect("sixteen bytes");
-        let nonce: [u8; 12] = seal[16..28].try_into().expect("twelve bytes");
-        let tag: [u8; 16] = seal[28..].try_into().expect("sixteen bytes");
-        self.attempt(layout, |index, master| {
+    /// Decrypts a copy of the payload of an entry that names the key `id`.
+    pub(super) fn decrypt(
+        &self,
+        key: &[u8],
+        layout: Layout,
+        id: [u8; 8],
+        entry: &[u8],
+    ) -> Result<Vec<u8>, Unreadable> {
+        let (sealed, seal) = (&entry[..layout.seal().start], &entry[layout.seal()]);
+        let salt: Salt = seal[..16].try_into().expect("16 bytes");
+        let nonce: [u8; 12] = seal[16..28].try_into().expect("12 bytes");
+        let tag: [u8; 16] = seal[28..].try_into().expect("16 bytes");
+        self.attempt(id, |index, master| {
             let remembered = self.remembered(index, &salt);
             let derived = remembered.is_none().then(|| master.subkey(index, salt));
             let subkey = remembered.as_deref().or(derived.as_ref())?;
-            let mut payload = entry[layout.payload..].to_vec();
+            let mut payload = entry[layout.payload()..].to_vec();
             with_associated(key, sealed, |associated| {
                 let (nonce, associated) = (Nonce::assume_unique_for_key(nonce), Aad::from(associated));
                 let done = subkey.key.open_in_place_separate_tag(
@@ -165,14 +174,14 @@ impl Keyring {
         })
     }
 
-    /// Tries the keys that the entry may be sealed with.
+    /// Tries the keys with this id: one, or by an accident that nobody will see, several.
     fn attempt<T>(
         &self,
-        layout: &Layout,
+        id: [u8; 8],
         try_key: impl Fn(usize, &Master) -> Option<T>,
     ) -> Result<T, Unreadable> {
         let mut reason = Unreadable::UnknownKey;
-        for (index, master) in self.masters.iter().enumerate().filter(|(_, one)| one.id == layout.key_id) {
+        for (index, master) in self.masters.iter().enumerate().filter(|(_, one)| one.id == id) {
             match try_key(index, master) {
                 Some(opened) => return Ok(opened),
                 None => reason = Unreadable::Authentication,
@@ -198,15 +207,16 @@ impl Keyring {
         Ok(subkey)
     }
 
+    /// The subkey, if it is at its place and nobody else is just looking there. Nobody waits: deriving
+    /// it anew takes less than a microsecond, and a forked child may find a place locked for ever.
     fn remembered(&self, master: usize, salt: &Salt) -> Option<Arc<Subkey>> {
-        let _inside = fork::enter();
-        let place = self.place(salt).lock();
+        let place = self.place(salt).try_lock()?;
         place.as_ref().filter(|one| one.master == master && one.salt == *salt).map(Arc::clone)
     }
 
     fn remember(&self, subkey: Arc<Subkey>) {
-        let _inside = fork::enter();
-        let before = self.place(&subkey.salt).lock().replace(subkey);
+        let before = self.place(&subkey.salt).try_lock().and_then(|mut place| place.replace(subkey));
+        // Outside the lock.
         drop(before);
     }
 
@@ -260,7 +270,7 @@ pub(super) fn with_associated<T>(key: &[u8], sealed: &[u8], use_it: impl FnOnce(
     let parts = [&(key.len() as u64).to_le_bytes(), key, sealed];
     let len = parts.iter().map(|part| part.len()).sum();
     // Keys and headers are short as a rule.
-    let mut place = [0; 384];
+    let mut place = [0; 256];
     if len > place.len() {
         return use_it(&parts.concat());
     }

@@ -54,29 +54,19 @@ impl Kind {
     }
 }
 
-/// Where the parts of an entry are, and the numbers in its header.
-#[derive(Debug, Clone)]
+/// Where the parts of an entry are: each begins where the one before it ends.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
     pub kind: Kind,
-    pub key_id: [u8; 8],
-    pub codec_version: u16,
-    pub created: i64,
-    pub expires: i64,
-    pub stale_until: i64,
-    pub plain_len: u64,
-    pub tag_count: u16,
-    pub codec: Range<usize>,
-    pub compressor: Range<usize>,
-    pub schema: Range<usize>,
-    pub tags: Range<usize>,
-    /// The seal's own bytes; what is before them is sealed.
-    pub seal: Range<usize>,
-    /// Where the payload begins.
-    pub payload: usize,
+    codec_end: usize,
+    compressor_end: usize,
+    schema_end: usize,
+    tags_end: usize,
+    payload: usize,
 }
 
 impl Layout {
-    /// Of an entry that is to be written. The key id is filled in by who seals it.
+    /// Of an entry that is to be written.
     ///
     /// # Errors
     /// When texts and tags are longer than their lengths can say.
@@ -84,139 +74,160 @@ impl Layout {
         fits("the codec's name", meta.codec, u8::MAX.into())?;
         fits("the compressor's name", meta.compressor, u8::MAX.into())?;
         fits("the schema version", meta.schema, u16::MAX.into())?;
+        let mut tags_end = FIXED + meta.codec.len() + meta.compressor.len() + meta.schema.len();
+        let schema_end = tags_end;
         for tag in meta.tags {
             fits("a tag", tag.name, u16::MAX.into())?;
+            tags_end += 2 + tag.name.len() + tag.token.len();
         }
-        let codec = FIXED..FIXED + meta.codec.len();
-        let compressor = codec.end..codec.end + meta.compressor.len();
-        let schema = compressor.end..compressor.end + meta.schema.len();
-        let tags = meta.tags.iter().map(|tag| 2 + tag.name.len() + tag.token.len()).sum::<usize>();
-        let tags = schema.end..schema.end + tags;
-        let seal = tags.end..tags.end + kind.len();
-        let payload = if payload_len >= LARGE { seal.end.next_multiple_of(ALIGNMENT) } else { seal.end };
+        let seal_end = tags_end + kind.len();
+        let payload = if payload_len >= LARGE { seal_end.next_multiple_of(ALIGNMENT) } else { seal_end };
         // Each tag takes 18 bytes at least, so their number fits when this does.
-        if payload > u16::MAX.into() {
-            let (most, count) = (u16::MAX, meta.tags.len());
+        let most = usize::from(u16::MAX);
+        if payload > most {
+            let count = meta.tags.len();
             return Err(invalid(format!(
                 "the header of the entry takes {payload} bytes, {count} tags included: expected at most {most}; \
                  hint: fewer or shorter tags"
             )));
         }
+        let codec_end = FIXED + meta.codec.len();
+        let compressor_end = codec_end + meta.compressor.len();
+        Ok(Layout { kind, codec_end, compressor_end, schema_end, tags_end, payload })
+    }
+
+    /// Writes all but the seal into `header`, which ends where the payload begins.
+    pub fn write(self, meta: &Meta<'_>, key_id: [u8; 8], payload_len: usize, header: &mut [u8]) {
         let plain_len = if meta.compressor.is_empty() { payload_len as u64 } else { meta.plain_len };
-        Ok(Layout {
-            kind,
-            key_id: [0; 8],
-            codec_version: meta.codec_version,
-            created: meta.created,
-            expires: meta.expires,
-            stale_until: meta.stale_until.max(meta.expires),
-            plain_len,
-            tag_count: meta.tags.len() as u16,
-            codec,
-            compressor,
-            schema,
-            tags,
-            seal,
-            payload,
-        })
-    }
-
-    /// Writes all but the seal into `header`, which is as long as [`Layout::payload`] says.
-    pub fn write(&self, meta: &Meta<'_>, payload_len: usize, header: &mut [u8]) {
-        header[..4].copy_from_slice(&MAGIC);
-        header[4] = self.kind as u8;
-        header[5] = 0;
-        header[6..8].copy_from_slice(&(self.payload as u16).to_le_bytes());
-        header[8..16].copy_from_slice(&self.created.to_le_bytes());
-        header[16..24].copy_from_slice(&self.expires.to_le_bytes());
-        header[24..32].copy_from_slice(&self.stale_until.to_le_bytes());
-        header[32..40].copy_from_slice(&(payload_len as u64).to_le_bytes());
-        header[40..48].copy_from_slice(&self.plain_len.to_le_bytes());
-        header[48..56].copy_from_slice(&self.key_id);
-        header[56..58].copy_from_slice(&self.codec_version.to_le_bytes());
-        header[58] = self.codec.len() as u8;
-        header[59] = self.compressor.len() as u8;
-        header[60..62].copy_from_slice(&(self.schema.len() as u16).to_le_bytes());
-        header[62..64].copy_from_slice(&self.tag_count.to_le_bytes());
-        header[self.codec.clone()].copy_from_slice(meta.codec.as_bytes());
-        header[self.compressor.clone()].copy_from_slice(meta.compressor.as_bytes());
-        header[self.schema.clone()].copy_from_slice(meta.schema.as_bytes());
-        let mut rest = &mut header[self.tags.start..];
+        let (fixed, mut rest) = header.split_first_chunk_mut::<FIXED>().expect("planned");
+        fixed[..4].copy_from_slice(&MAGIC);
+        fixed[4] = self.kind as u8;
+        fixed[5] = 0;
+        fixed[6..8].copy_from_slice(&(self.payload as u16).to_le_bytes());
+        fixed[8..16].copy_from_slice(&meta.created.to_le_bytes());
+        fixed[16..24].copy_from_slice(&meta.expires.to_le_bytes());
+        fixed[24..32].copy_from_slice(&meta.stale_until.max(meta.expires).to_le_bytes());
+        fixed[32..40].copy_from_slice(&(payload_len as u64).to_le_bytes());
+        fixed[40..48].copy_from_slice(&plain_len.to_le_bytes());
+        fixed[48..56].copy_from_slice(&key_id);
+        fixed[56..58].copy_from_slice(&meta.codec_version.to_le_bytes());
+        fixed[58] = meta.codec.len() as u8;
+        fixed[59] = meta.compressor.len() as u8;
+        fixed[60..62].copy_from_slice(&(meta.schema.len() as u16).to_le_bytes());
+        fixed[62..64].copy_from_slice(&(meta.tags.len() as u16).to_le_bytes());
+        let mut put = |part: &[u8]| {
+            let (place, after) = std::mem::take(&mut rest).split_at_mut(part.len());
+            place.copy_from_slice(part);
+            rest = after;
+        };
+        put(meta.codec.as_bytes());
+        put(meta.compressor.as_bytes());
+        put(meta.schema.as_bytes());
         for tag in meta.tags {
-            for part in [&(tag.name.len() as u16).to_le_bytes(), tag.name.as_bytes(), &tag.token[..]] {
-                let (place, after) = rest.split_at_mut(part.len());
-                place.copy_from_slice(part);
-                rest = after;
-            }
+            put(&(tag.name.len() as u16).to_le_bytes());
+            put(tag.name.as_bytes());
+            put(&tag.token);
         }
-        header[self.seal.start..].fill(0);
+        rest.fill(0);
     }
 
-    /// Of an entry that was read.
+    /// Of an entry that was read, and the numbers in its header.
     ///
     /// # Errors
     /// [`Unreadable::Format`] and [`Unreadable::Version`].
-    pub fn read(entry: &[u8]) -> Result<Self, Unreadable> {
-        let Some(header) = entry.first_chunk::<FIXED>() else { return Err(Unreadable::Format) };
-        match header[..4] {
+    #[inline(always)] // one caller, and results of odd sizes
+    pub fn read(entry: &[u8]) -> Result<(Self, Numbers), Unreadable> {
+        let Some(fixed) = entry.first_chunk::<FIXED>() else { return Err(Unreadable::Format) };
+        match fixed[..4] {
             [b'R', b'T', b'N', b'2'] => {}
             [b'R', b'T', b'N', b'3'..=b'9'] => return Err(Unreadable::Version),
             _ => return Err(Unreadable::Format),
         }
-        let two = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-        let eight = |at: usize| -> [u8; 8] { header[at..at + 8].try_into().expect("eight bytes") };
-        let kind = Kind::from_number(header[4]).ok_or(Unreadable::Version)?;
-        if header[5] != 0 {
+        let two = |at: usize| u16::from_le_bytes([fixed[at], fixed[at + 1]]);
+        let eight = |at: usize| -> [u8; 8] { fixed[at..at + 8].try_into().expect("eight bytes") };
+        let kind = Kind::from_number(fixed[4]).ok_or(Unreadable::Version)?;
+        if fixed[5] != 0 {
             return Err(Unreadable::Version);
         }
         let payload = usize::from(two(6));
-        // No sum below can overflow: each adds at most 65 535 to the one before.
-        let codec = FIXED..FIXED + usize::from(header[58]);
-        let compressor = codec.end..codec.end + usize::from(header[59]);
-        let schema = compressor.end..compressor.end + usize::from(two(60));
+        // No sum below can overflow: each adds less than 128 KiB to one that was within the entry.
+        let codec_end = FIXED + usize::from(fixed[58]);
+        let compressor_end = codec_end + usize::from(fixed[59]);
+        let schema_end = compressor_end + usize::from(two(60));
         let tag_count = two(62);
-        let mut end = schema.end;
+        let mut tags_end = schema_end;
         for _ in 0..tag_count {
-            let len = entry.get(end..end + 2).ok_or(Unreadable::Format)?;
-            end += 2 + usize::from(u16::from_le_bytes([len[0], len[1]])) + 16;
-            if end > payload {
-                return Err(Unreadable::Format);
-            }
+            let len = entry.get(tags_end..tags_end + 2).ok_or(Unreadable::Format)?;
+            tags_end += 2 + usize::from(u16::from_le_bytes([len[0], len[1]])) + 16;
         }
-        let tags = schema.end..end;
-        let seal = end..end + kind.len();
-        let padding = entry.get(seal.end..payload).ok_or(Unreadable::Format)?;
+        let padding = entry.get(tags_end + kind.len()..payload).ok_or(Unreadable::Format)?;
         if padding.len() >= ALIGNMENT || padding.iter().any(|byte| *byte != 0) {
             return Err(Unreadable::Format);
         }
-        let stored = u64::from_le_bytes(eight(32));
-        let layout = Layout {
-            kind,
-            key_id: eight(48),
-            codec_version: two(56),
+        let layout = Layout { kind, codec_end, compressor_end, schema_end, tags_end, payload };
+        let numbers = Numbers {
             created: i64::from_le_bytes(eight(8)),
             expires: i64::from_le_bytes(eight(16)),
             stale_until: i64::from_le_bytes(eight(24)),
             plain_len: u64::from_le_bytes(eight(40)),
+            key_id: eight(48),
+            codec_version: two(56),
             tag_count,
-            codec,
-            compressor,
-            schema,
-            tags,
-            seal,
-            payload,
         };
+        let stored = u64::from_le_bytes(eight(32));
         let keyed = matches!(kind, Kind::Signed | Kind::Encrypted);
         let fits = stored == (entry.len() - payload) as u64
-            && layout.stale_until >= layout.expires
-            && (keyed || layout.key_id == [0; 8])
-            && (!layout.compressor.is_empty() || layout.plain_len == stored);
+            && numbers.stale_until >= numbers.expires
+            && (keyed || numbers.key_id == [0; 8])
+            && (compressor_end > codec_end || numbers.plain_len == stored);
         if fits {
-            Ok(layout)
+            Ok((layout, numbers))
         } else {
             Err(Unreadable::Format)
         }
     }
+
+    /// The codec's name.
+    pub fn codec(self) -> Range<usize> {
+        FIXED..self.codec_end
+    }
+
+    /// The compressor's name.
+    pub fn compressor(self) -> Range<usize> {
+        self.codec_end..self.compressor_end
+    }
+
+    /// The schema version.
+    pub fn schema(self) -> Range<usize> {
+        self.compressor_end..self.schema_end
+    }
+
+    /// The tags.
+    pub fn tags(self) -> Range<usize> {
+        self.schema_end..self.tags_end
+    }
+
+    /// The seal's own bytes; what is before them is sealed.
+    pub fn seal(self) -> Range<usize> {
+        self.tags_end..self.tags_end + self.kind.len()
+    }
+
+    /// Where the payload begins.
+    pub fn payload(self) -> usize {
+        self.payload
+    }
+}
+
+/// What the header of an entry says in numbers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbers {
+    pub created: i64,
+    pub expires: i64,
+    pub stale_until: i64,
+    pub plain_len: u64,
+    pub key_id: [u8; 8],
+    pub codec_version: u16,
+    pub tag_count: u16,
 }
 
 fn fits(what: &str, text: &str, most: usize) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::str;
 
-use super::layout::Layout;
+use super::layout::{Layout, Numbers};
 use super::{Tag, Unreadable};
 
 /// An entry that has been checked. Times are Unix time in nanoseconds.
@@ -81,10 +81,15 @@ impl ExactSizeIterator for Tags<'_> {}
 
 impl<'a> Opened<'a> {
     /// What `entry` says of itself, once its seal has been checked.
-    pub(super) fn new(entry: &'a [u8], layout: &Layout, payload: Payload) -> Result<Self, Unreadable> {
-        let text =
-            |range: &Range<usize>| str::from_utf8(&entry[range.clone()]).map_err(|_| Unreadable::Format);
-        let tags = Tags { left: layout.tag_count, rest: &entry[layout.tags.clone()] };
+    #[inline(always)] // one caller
+    pub(super) fn new(
+        entry: &'a [u8],
+        layout: Layout,
+        numbers: &Numbers,
+        payload: Payload,
+    ) -> Result<Self, Unreadable> {
+        let text = |range: Range<usize>| str::from_utf8(&entry[range]).map_err(|_| Unreadable::Format);
+        let tags = Tags { left: numbers.tag_count, rest: &entry[layout.tags()] };
         let mut rest = tags.rest;
         while let Some((len, after)) = rest.split_first_chunk() {
             let (name, after) = after.split_at(u16::from_le_bytes(*len).into());
@@ -92,14 +97,14 @@ impl<'a> Opened<'a> {
             rest = &after[16..];
         }
         Ok(Opened {
-            codec: text(&layout.codec)?,
-            codec_version: layout.codec_version,
-            compressor: text(&layout.compressor)?,
-            created: layout.created,
-            expires: layout.expires,
-            stale_until: layout.stale_until,
+            codec: text(layout.codec())?,
+            codec_version: numbers.codec_version,
+            compressor: text(layout.compressor())?,
+            created: numbers.created,
+            expires: numbers.expires,
+            stale_until: numbers.stale_until,
             tags,
-            plain_len: layout.plain_len,
+            plain_len: numbers.plain_len,
             payload,
         })
     }

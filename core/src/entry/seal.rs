@@ -31,8 +31,8 @@ impl Seal {
     /// When the header is too long, or the system has no random bytes to give.
     pub fn seal(&self, key: &[u8], meta: &Meta<'_>, payload: &[u8]) -> Result<Vec<u8>> {
         let layout = self.plan(meta, payload.len())?;
-        let mut entry = Vec::with_capacity(layout.payload + payload.len());
-        entry.resize(layout.payload, 0);
+        let mut entry = Vec::with_capacity(layout.payload() + payload.len());
+        entry.resize(layout.payload(), 0);
         entry.extend_from_slice(payload);
         self.fill(key, meta, layout, &mut entry)?;
         Ok(entry)
@@ -43,7 +43,7 @@ impl Seal {
     /// # Errors
     /// When the header is too long.
     pub fn headroom(&self, meta: &Meta<'_>, payload_len: usize) -> Result<usize> {
-        self.plan(meta, payload_len).map(|layout| layout.payload)
+        self.plan(meta, payload_len).map(Layout::payload)
     }
 
     /// Makes an entry of the payload that lies in `buffer` from `headroom` on, without a copy: writes
@@ -53,7 +53,7 @@ impl Seal {
     /// As [`Seal::seal`], and when there is less room than [`Seal::headroom`] says.
     pub fn seal_in(&self, key: &[u8], meta: &Meta<'_>, buffer: &mut [u8], headroom: usize) -> Result<usize> {
         let layout = self.plan(meta, buffer.len().saturating_sub(headroom))?;
-        let need = layout.payload;
+        let need = layout.payload();
         if headroom > buffer.len() || headroom < need {
             let len = buffer.len();
             return Err(invalid(format!(
@@ -79,11 +79,7 @@ impl Seal {
         now: i64,
         verified: bool,
     ) -> Result<Opened<'a>, Unreadable> {
-        let opened = self.open_stale(key, schema, entry, now, verified)?;
-        if opened.expires <= now {
-            return Err(Unreadable::Expired);
-        }
-        Ok(opened)
+        self.open_at(key, schema, entry, now, verified, false)
     }
 
     /// As [`Seal::open`], and opens also what has expired, as long as it may be served stale: see
@@ -99,43 +95,58 @@ impl Seal {
         now: i64,
         verified: bool,
     ) -> Result<Opened<'a>, Unreadable> {
+        self.open_at(key, schema, entry, now, verified, true)
+    }
+
+    fn open_at<'a>(
+        &self,
+        key: &[u8],
+        schema: &str,
+        entry: &'a [u8],
+        now: i64,
+        verified: bool,
+        stale: bool,
+    ) -> Result<Opened<'a>, Unreadable> {
         if entry.starts_with(&v1::MAGIC) {
             return self.open_v1(key, schema, entry, now, verified);
         }
-        let layout = Layout::read(entry)?;
-        let payload = self.check(key, &layout, entry, verified)?;
-        if entry[layout.schema.clone()] != *schema.as_bytes() {
+        let (layout, numbers) = Layout::read(entry)?;
+        let payload = self.check(key, layout, numbers.key_id, entry, verified)?;
+        let found = &entry[layout.schema()];
+        // `memcmp` of an empty text, whose address may be anything, can take longer than all else here.
+        if found.len() != schema.len() || !found.is_empty() && found != schema.as_bytes() {
             return Err(Unreadable::Schema);
         }
-        if layout.stale_until <= now {
+        if now >= if stale { numbers.stale_until } else { numbers.expires } {
             return Err(Unreadable::Expired);
         }
-        Opened::new(entry, &layout, payload)
+        Opened::new(entry, layout, &numbers, payload)
     }
 
     /// Checks the seal, and that it is one that suffices here.
     fn check(
         &self,
         key: &[u8],
-        layout: &Layout,
+        layout: Layout,
+        id: [u8; 8],
         entry: &[u8],
         verified: bool,
     ) -> Result<Payload, Unreadable> {
-        let plain = || Payload::Range(layout.payload..entry.len());
+        let plain = || Payload::Range(layout.payload()..entry.len());
         match (self, layout.kind) {
             (Seal::Open, Kind::Open) => Ok(plain()),
             (Seal::Open | Seal::Checksum, Kind::Checksum) => {
-                let found = &entry[layout.seal.clone()];
-                let (sealed, payload) = (&entry[..layout.seal.start], &entry[layout.payload..]);
+                let (sealed, payload) = (&entry[..layout.seal().start], &entry[layout.payload()..]);
+                let found = &entry[layout.seal()];
                 if !verified && found != checksum(key, sealed, payload).to_le_bytes() {
                     return Err(Unreadable::Checksum);
                 }
                 Ok(plain())
             }
             (Seal::Open | Seal::Checksum, Kind::Signed | Kind::Encrypted) => Err(Unreadable::UnknownKey),
-            (Seal::Signed(ring), Kind::Signed) => ring.verify(key, layout, entry).map(|()| plain()),
+            (Seal::Signed(ring), Kind::Signed) => ring.verify(key, layout, id, entry).map(|()| plain()),
             (Seal::Signed(ring) | Seal::Encrypted(ring), Kind::Encrypted) => {
-                ring.decrypt(key, layout, entry).map(Payload::Decrypted)
+                ring.decrypt(key, layout, id, entry).map(Payload::Decrypted)
             }
             (Seal::Checksum, Kind::Open)
             | (Seal::Signed(_), Kind::Open | Kind::Checksum)
@@ -179,28 +190,29 @@ impl Seal {
     }
 
     fn plan(&self, meta: &Meta<'_>, payload_len: usize) -> Result<Layout> {
-        let (kind, key_id) = match self {
-            Seal::Open => (Kind::Open, None),
-            Seal::Checksum => (Kind::Checksum, None),
-            Seal::Signed(ring) => (Kind::Signed, Some(ring.sealing_id())),
-            Seal::Encrypted(ring) => (Kind::Encrypted, Some(ring.sealing_id())),
+        let kind = match self {
+            Seal::Open => Kind::Open,
+            Seal::Checksum => Kind::Checksum,
+            Seal::Signed(_) => Kind::Signed,
+            Seal::Encrypted(_) => Kind::Encrypted,
         };
-        let layout = Layout::plan(kind, meta, payload_len)?;
-        Ok(Layout { key_id: key_id.unwrap_or_default(), ..layout })
+        Layout::plan(kind, meta, payload_len)
     }
 
     /// Writes the header before the payload of `entry`, and seals both.
     fn fill(&self, key: &[u8], meta: &Meta<'_>, layout: Layout, entry: &mut [u8]) -> Result<()> {
-        let (header, payload) = entry.split_at_mut(layout.payload);
-        layout.write(meta, payload.len(), header);
+        let (header, payload) = entry.split_at_mut(layout.payload());
+        let id = match self {
+            Seal::Open | Seal::Checksum => [0; 8],
+            Seal::Signed(ring) | Seal::Encrypted(ring) => ring.sealing_id(),
+        };
+        layout.write(meta, id, payload.len(), header);
+        let (sealed, seal) = header[..layout.seal().end].split_at_mut(layout.seal().start);
         match self {
             Seal::Open => {}
-            Seal::Checksum => {
-                let (sealed, rest) = header.split_at_mut(layout.seal.start);
-                rest[..8].copy_from_slice(&checksum(key, sealed, payload).to_le_bytes());
-            }
-            Seal::Signed(ring) => ring.sign(key, &layout, header, payload),
-            Seal::Encrypted(ring) => ring.encrypt(key, &layout, header, payload)?,
+            Seal::Checksum => seal.copy_from_slice(&checksum(key, sealed, payload).to_le_bytes()),
+            Seal::Signed(ring) => ring.sign(key, sealed, payload, seal),
+            Seal::Encrypted(ring) => ring.encrypt(key, sealed, payload, seal)?,
         }
         Ok(())
     }

@@ -3,10 +3,11 @@
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use super::{ensure, Outcome};
 use crate::abi::value::{RefTable, Value, BYTES, OBJECT};
 
-/// One value: bytes or an object. It is never freed, so that a reference released once too often is
-/// found out rather than undefined.
+/// One value: bytes or an object. It is not freed with its last reference, so that one released once too often
+/// is found out rather than undefined.
 #[derive(Debug)]
 pub(crate) struct Handle {
     references: AtomicI64,
@@ -55,6 +56,22 @@ impl Handle {
         }
     }
 
+    /// Lends the bytes out and takes them back: whoever got them must have released them once when `body` has
+    /// returned.
+    pub(crate) fn lend(bytes: Vec<u8>, body: impl FnOnce(Value) -> Outcome) -> Outcome {
+        let handle = Self::bytes(bytes);
+        body(handle.value())?;
+        ensure!(!handle.misused(), "a value's reference was released more than once");
+        ensure!(handle.references() == 0, "a value's reference was not released");
+        let handle = std::ptr::from_ref(handle).cast_mut();
+        // SAFETY: both came out of boxes, and nobody has a reference left.
+        unsafe {
+            drop(Box::from_raw((*handle).bytes));
+            drop(Box::from_raw(handle));
+        }
+        Ok(())
+    }
+
     /// References held by anybody.
     pub(crate) fn references(&self) -> i64 {
         self.references.load(Ordering::SeqCst)
@@ -67,7 +84,7 @@ impl Handle {
 }
 
 unsafe extern "C" fn retain(owner: *mut c_void) {
-    // SAFETY: handles are never freed.
+    // SAFETY: a handle lives for as long as its check passes.
     let handle = unsafe { &*owner.cast::<Handle>() };
     if handle.references.fetch_add(1, Ordering::SeqCst) < 1 {
         handle.misused.store(true, Ordering::SeqCst);
@@ -75,7 +92,7 @@ unsafe extern "C" fn retain(owner: *mut c_void) {
 }
 
 unsafe extern "C" fn release(owner: *mut c_void) {
-    // SAFETY: handles are never freed.
+    // SAFETY: a handle lives for as long as its check passes.
     let handle = unsafe { &*owner.cast::<Handle>() };
     if handle.references.fetch_sub(1, Ordering::SeqCst) < 1 {
         handle.misused.store(true, Ordering::SeqCst);

@@ -1,5 +1,6 @@
 //! One connection to the database, and what its transactions leave behind.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -14,6 +15,7 @@ use crate::config::Durability;
 use crate::failure::{Failure, Outcome};
 use crate::schema;
 use crate::vfs;
+use crate::view::View;
 use crate::wait::{backoff, Wait};
 
 /// Connections of this process that SQLite knows of: a child forked while there are any inherits
@@ -23,13 +25,25 @@ pub static OPEN: AtomicUsize = AtomicUsize::new(0);
 /// A connection; used by one thread at a time.
 #[derive(Debug)]
 pub struct Connection {
-    // Closed before it is counted out: fields are dropped in this order.
+    // Fields are dropped in this order: the view uses the connection, which is closed before it is
+    // counted out.
+    view: View,
     sql: rusqlite::Connection,
     _counted: Counted,
     gone: Arc<Mutex<Gone>>,
     patience: Arc<AtomicU64>,
-    log_pages: Arc<AtomicUsize>,
+    log: Arc<Log>,
+    tick: Cell<u64>,
     generation: u64,
+}
+
+/// What SQLite tells of this connection's commits.
+#[derive(Debug, Default)]
+struct Log {
+    /// Commits so far that put anything into the log.
+    commits: AtomicUsize,
+    /// Pages in the log after the last one.
+    pages: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -79,7 +93,7 @@ impl Connection {
         let mut sql = rusqlite::Connection::open_with_flags_and_vfs(opening.path, flags, vfs::NAME)?;
         let gone = Arc::new(Mutex::new(Gone::default()));
         let patience = Arc::new(AtomicU64::new(0));
-        let log_pages = Arc::new(AtomicUsize::new(0));
+        let log = Arc::new(Log::default());
         let set_up = (|| {
             let limit = Arc::clone(&patience);
             let mut started = Instant::now();
@@ -106,21 +120,58 @@ impl Connection {
             sql.set_prepared_statement_cache_capacity(32);
             patience.store(u64::try_from(wait.left().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
             schema::prepare(&sql, opening.durability, opening.create, opening.unix_time)?;
-            let pages = Arc::clone(&log_pages);
+            let log = Arc::clone(&log);
             sql.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count: i32| {
-                pages.store(count as usize, Ordering::Relaxed);
+                log.commits.fetch_add(1, Ordering::Relaxed);
+                log.pages.store(count as usize, Ordering::Relaxed);
                 Ok(())
             }))?;
-            Ok(())
+            View::new(&sql)
         })();
-        let connection =
-            Connection { sql, _counted: counted, gone, patience, log_pages, generation: opening.generation };
-        set_up.map(|()| connection)
+        let view = set_up?;
+        let tick = Cell::new(0);
+        let generation = opening.generation;
+        Ok(Connection { view, sql, _counted: counted, gone, patience, log, tick, generation })
     }
 
-    /// The connection itself.
+    /// The connection itself, outside any transaction: a view that was kept open ends.
     pub fn sql(&self) -> &rusqlite::Connection {
+        self.view.end();
         &self.sql
+    }
+
+    /// Runs `body`, one statement or some that read, in a view that is kept open, and in which all
+    /// reads see one state: the latest one.
+    ///
+    /// A write in it does not wait for other processes' writes: it fails as locked, without having done
+    /// anything, and is to be done again outside.
+    pub fn in_view<T>(&self, body: impl FnOnce(&rusqlite::Connection) -> Outcome<T>) -> Outcome<T> {
+        self.view.renew(self.tick.get())?;
+        let commits = self.log.commits.load(Ordering::Relaxed);
+        let result = body(&self.sql);
+        match &result {
+            Ok(_) => self.view.advance(self.log.commits.load(Ordering::Relaxed).wrapping_sub(commits)),
+            Err(_) => self.view.end(),
+        }
+        result
+    }
+
+    /// Says in which tick the connection is used; a view that `is_old` then ends.
+    pub fn set_tick(&self, tick: u64, is_old: impl FnOnce(u64) -> bool) {
+        self.tick.set(tick);
+        if self.view.begun().is_some_and(is_old) {
+            self.view.end();
+        }
+    }
+
+    /// The tick in which the connection's view began, if it has one.
+    pub fn view_begun(&self) -> Option<u64> {
+        self.view.begun()
+    }
+
+    /// Ends the connection's view.
+    pub fn end_view(&self) {
+        self.view.end();
     }
 
     /// Which database it is connected to.
@@ -136,7 +187,7 @@ impl Connection {
 
     /// Pages in the write-ahead log after this connection's last commit.
     pub fn log_pages(&self) -> usize {
-        self.log_pages.load(Ordering::Relaxed)
+        self.log.pages.load(Ordering::Relaxed)
     }
 
     /// What the last transaction removed, once.
@@ -146,17 +197,7 @@ impl Connection {
 
     /// Runs `body` in a transaction that holds the write lock from its start.
     pub fn transaction<T>(&self, body: impl FnOnce(&rusqlite::Connection) -> Outcome<T>) -> Outcome<T> {
-        self.sql.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        self.finish(body)
-    }
-
-    /// Runs `body` in a transaction in which all reads see one state.
-    pub fn snapshot<T>(&self, body: impl FnOnce(&rusqlite::Connection) -> Outcome<T>) -> Outcome<T> {
-        self.sql.prepare_cached("BEGIN")?.execute([])?;
-        self.finish(body)
-    }
-
-    fn finish<T>(&self, body: impl FnOnce(&rusqlite::Connection) -> Outcome<T>) -> Outcome<T> {
+        self.sql().prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         // Also on a panic: the connection goes back to the pool and must not stay in a transaction.
         struct Rollback<'a>(&'a rusqlite::Connection);
         impl Drop for Rollback<'_> {

@@ -22,6 +22,7 @@ use crate::recency::Recency;
 use crate::scan::Cursors;
 use crate::sweeper::Sweeper;
 use crate::totals::Totals;
+use crate::views::Views;
 use crate::wait::Wait;
 
 /// How long an instance may work on before it notices that its database was moved or removed.
@@ -52,6 +53,8 @@ pub struct Database {
     pub evicting: Gate,
     /// Counts for `statistics`.
     pub counts: Counts,
+    /// How long connections keep their views.
+    pub views: Views,
     pool: Pool,
     writing: Gate,
     /// Grows whenever the database is another one; connections of an older one are closed.
@@ -96,6 +99,7 @@ impl Database {
             sweeper: Sweeper::default(),
             evicting: Gate::default(),
             counts: Counts::default(),
+            views: Views::default(),
             pool: Pool::default(),
             writing: Gate::default(),
             generation: AtomicU64::new(1),
@@ -135,7 +139,14 @@ impl Database {
             let failure = match self.pool.take(wait, fits, || self.open(wait)) {
                 Ok(connection) => {
                     connection.be_patient(wait);
-                    match body(&connection, wait) {
+                    connection.set_tick(self.views.tick(), |begun| self.views.is_old(begun));
+                    let result = body(&connection, wait);
+                    if connection.view_begun().is_some()
+                        && !self.views.may_stay(|| self.sweeper.look(&self.views))
+                    {
+                        connection.end_view();
+                    }
+                    match result {
                         Ok(result) => return Ok(result),
                         Err(failure @ (Failure::Damaged(_) | Failure::Moved)) => {
                             connection.close();
@@ -193,6 +204,7 @@ impl Database {
     /// Copies the log into the database, so that the next write begins it anew, over pages that are there
     /// already: growing a file costs a write more than all the rest of it.
     pub fn checkpoint(&self, connection: &Connection, wait: &Wait) -> Outcome<()> {
+        self.views.pause(&self.pool);
         let pass = |mode: &str| -> Outcome<(i64, i64)> {
             let statement = format!("PRAGMA wal_checkpoint({mode})");
             Ok(connection.sql().query_row(&statement, [], |row| Ok((row.get(1)?, row.get(2)?)))?)

@@ -88,7 +88,7 @@ pub fn get(
 ) -> Outcome<Option<Item>> {
     // Between reading the row and opening its file, a writer may replace both: then the next row counts.
     for _ in 0..8 {
-        let Some(found) = find(connection, key)? else { return Ok(None) };
+        let Some(found) = connection.in_view(|sql| find(sql, key))? else { return Ok(None) };
         match resolve(database, now, found)? {
             Answer::Item(item) => return Ok(item),
             Answer::Damaged { token, name, reason } => {
@@ -103,7 +103,7 @@ pub fn get(
     Ok(None)
 }
 
-/// Reads many in one transaction, which takes SQLite's locks once.
+/// Reads many in one transaction.
 pub fn get_many(
     database: &Database,
     connection: &Connection,
@@ -112,7 +112,7 @@ pub fn get_many(
     keys: &[&[u8]],
 ) -> Outcome<Vec<Option<Item>>> {
     let found: Vec<_> =
-        connection.snapshot(|_| keys.iter().map(|key| find(connection, key)).collect::<Outcome<_>>())?;
+        connection.in_view(|sql| keys.iter().map(|key| find(sql, key)).collect::<Outcome<_>>())?;
     let items = keys.iter().zip(found).map(|(key, found)| {
         let Some(found) = found else { return Ok(None) };
         match resolve(database, now, found)? {
@@ -156,8 +156,8 @@ fn resolve(database: &Database, now: i64, found: Found) -> Outcome<Answer> {
     }
 }
 
-fn find(connection: &Connection, key: &[u8]) -> Outcome<Option<Found>> {
-    let mut statement = connection.sql().prepare_cached(SELECT)?;
+fn find(sql: &rusqlite::Connection, key: &[u8]) -> Outcome<Option<Found>> {
+    let mut statement = sql.prepare_cached(SELECT)?;
     let mut rows = statement.query([key])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let size: i64 = row.get(4)?;
@@ -219,8 +219,13 @@ pub fn store(
     draft: Draft<'_>,
     condition: Condition,
 ) -> Outcome<Option<Token>> {
-    let token =
-        database.commit(connection, wait, |connection| write(database, connection, &draft, condition))?;
+    let token = database.commit(connection, wait, |connection| {
+        match connection.in_view(|sql| write(database, sql, &draft, condition)) {
+            // Another process writes: outside the view, SQLite waits for it.
+            Err(Failure::Locked) => write(database, connection.sql(), &draft, condition),
+            other => other,
+        }
+    })?;
     if token.is_some() {
         draft.file.into_iter().for_each(Written::keep);
     }
@@ -235,10 +240,10 @@ pub fn store_many(
     drafts: Vec<Draft<'_>>,
 ) -> Outcome<()> {
     database.commit(connection, wait, |connection| {
-        connection.transaction(|_| {
+        connection.transaction(|sql| {
             let mut sum = Added::default();
             for draft in &drafts {
-                let (_, added) = write(database, connection, draft, Condition::Always)?;
+                let (_, added) = write(database, sql, draft, Condition::Always)?;
                 sum.entries += added.entries;
                 sum.bytes += added.bytes;
             }
@@ -251,11 +256,10 @@ pub fn store_many(
 
 fn write(
     database: &Database,
-    connection: &Connection,
+    sql: &rusqlite::Connection,
     draft: &Draft<'_>,
     condition: Condition,
 ) -> Outcome<(Option<Token>, Added)> {
-    let sql = connection.sql();
     let now = database.host.unix_time();
     let token = token::fresh();
     let bind = |statement: &mut CachedStatement<'_>| -> rusqlite::Result<()> {
@@ -338,9 +342,9 @@ pub fn increment(
     ttl: i64,
 ) -> Outcome<i64> {
     database.commit(connection, wait, |connection| {
-        connection.transaction(|_| {
+        connection.transaction(|sql| {
             let now = database.host.unix_time();
-            let found = find(connection, key)?.filter(|found| found.expires.is_none_or(|at| at > now));
+            let found = find(sql, key)?.filter(|found| found.expires.is_none_or(|at| at > now));
             let expires = match &found {
                 Some(found) => found.expires,
                 None => (ttl != NEVER).then(|| now.saturating_add(ttl)),
@@ -356,7 +360,7 @@ pub fn increment(
             let text = after.to_string();
             // Short enough for its row, whatever the limit.
             let draft = Draft { key, value: text.as_bytes(), expires, file: None };
-            let (_, added) = write(database, connection, &draft, Condition::Always)?;
+            let (_, added) = write(database, sql, &draft, Condition::Always)?;
             Ok((after, added))
         })
     })

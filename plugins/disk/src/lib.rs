@@ -9,7 +9,7 @@
 //! | `entries`, `scan`, `lease` | the operations |
 //! | `schema` | tables and pragmas |
 //! | `connection`, `pool`, `gate`, `wait` | who may use SQLite, and how long they wait |
-//! | `vfs` | one write for each transaction |
+//! | `vfs`, `view`, `views` | one write for each transaction, and as few locks as can be |
 //! | `directory`, `files`, `mapping` | the directory, files of large values, their maps |
 //! | `totals`, `recency`, `eviction`, `sweeper` | bounds and expiry |
 //! | `damage`, `failure`, `fork`, `token` | setting aside, errors, children, versions |
@@ -37,6 +37,8 @@ mod sweeper;
 mod token;
 mod totals;
 mod vfs;
+mod view;
+mod views;
 mod wait;
 
 pub use config::Options;

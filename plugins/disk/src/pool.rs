@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use crate::connection::Connection;
 use crate::failure::Outcome;
@@ -18,24 +18,28 @@ const BUSY: *mut Connection = ptr::without_provenance_mut(1);
 const FROZEN: *mut Connection = ptr::without_provenance_mut(2);
 
 /// The pool.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pool {
     /// Whether a fork waits for the slots: without it, threads that take them again at once would
     /// keep it waiting.
     freezing: AtomicBool,
-    slots: [AtomicPtr<Connection>; SLOTS],
+    slots: [Slot; SLOTS],
 }
 
-impl Default for Pool {
-    fn default() -> Self {
-        Pool { freezing: AtomicBool::new(false), slots: [const { AtomicPtr::new(ptr::null_mut()) }; SLOTS] }
-    }
+#[derive(Debug, Default)]
+struct Slot {
+    connection: AtomicPtr<Connection>,
+    /// The tick in which the idle connection's view began, or [`NO_VIEW`]: so that the connection need
+    /// not be taken to learn it.
+    begun: AtomicU64,
 }
+
+const NO_VIEW: u64 = 0;
 
 /// A connection in use; goes back when dropped.
 #[derive(Debug)]
 pub struct Loan<'a> {
-    slot: &'a AtomicPtr<Connection>,
+    slot: &'a Slot,
     connection: Option<Box<Connection>>,
 }
 
@@ -54,17 +58,16 @@ impl Pool {
         loop {
             let open_slots = if self.freezing.load(Ordering::Relaxed) { &[] } else { &self.slots[..] };
             for slot in open_slots {
-                let Some(connection) = claim_idle(slot) else { continue };
+                let Some(connection) = slot.claim_idle() else { continue };
                 if fits(&connection) {
                     return Ok(Loan { slot, connection: Some(connection) });
                 }
                 // Of a database that is gone: closed here, and the slot is free.
                 drop(connection);
-                slot.store(ptr::null_mut(), Ordering::Release);
+                slot.put(ptr::null_mut());
             }
             for slot in open_slots {
-                if slot.compare_exchange(ptr::null_mut(), BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok()
-                {
+                if slot.change(ptr::null_mut(), BUSY) {
                     let mut loan = Loan { slot, connection: None };
                     loan.connection = Some(Box::new(open()?));
                     return Ok(loan);
@@ -85,12 +88,12 @@ impl Pool {
         loop {
             let mut all = true;
             for slot in &self.slots {
-                let _ = slot.compare_exchange(ptr::null_mut(), FROZEN, Ordering::Acquire, Ordering::Relaxed);
-                if let Some(connection) = claim_idle(slot) {
+                slot.change(ptr::null_mut(), FROZEN);
+                if let Some(connection) = slot.claim_idle() {
                     drop(connection);
-                    slot.store(FROZEN, Ordering::Release);
+                    slot.put(FROZEN);
                 }
-                all &= slot.load(Ordering::Relaxed) == FROZEN;
+                all &= slot.connection.load(Ordering::Relaxed) == FROZEN;
             }
             if all || !wait.pause(attempt) {
                 return all;
@@ -103,28 +106,68 @@ impl Pool {
     pub fn thaw(&self) {
         self.freezing.store(false, Ordering::Relaxed);
         for slot in &self.slots {
-            let _ = slot.compare_exchange(FROZEN, ptr::null_mut(), Ordering::Release, Ordering::Relaxed);
+            slot.change(FROZEN, ptr::null_mut());
         }
+    }
+
+    /// Ends the views of idle connections that began in a tick which `old` says is long ago; whether
+    /// there are others, or connections in use that may have one.
+    pub fn end_views(&self, old: impl Fn(u64) -> bool) -> bool {
+        let mut others = false;
+        for slot in &self.slots {
+            let found = slot.connection.load(Ordering::SeqCst);
+            if found.is_null() || found == FROZEN {
+                continue;
+            }
+            let begun = slot.begun.load(Ordering::Relaxed);
+            if found == BUSY || (begun != NO_VIEW && !old(begun)) {
+                others = true;
+            } else if begun != NO_VIEW {
+                match slot.claim_idle() {
+                    Some(connection) => {
+                        connection.end_view();
+                        slot.give_back(connection);
+                    }
+                    None => others = true,
+                }
+            }
+        }
+        others
     }
 
     fn close_idle(&self) {
         for slot in &self.slots {
-            if let Some(connection) = claim_idle(slot) {
+            if let Some(connection) = slot.claim_idle() {
                 drop(connection);
-                slot.store(ptr::null_mut(), Ordering::Release);
+                slot.put(ptr::null_mut());
             }
         }
     }
 }
 
-fn claim_idle(slot: &AtomicPtr<Connection>) -> Option<Box<Connection>> {
-    let found = slot.load(Ordering::Relaxed);
-    if found.is_null() || found == BUSY || found == FROZEN {
-        return None;
+impl Slot {
+    // Changes are sequentially consistent for the sake of `Views`.
+    fn change(&self, from: *mut Connection, to: *mut Connection) -> bool {
+        self.connection.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
-    slot.compare_exchange(found, BUSY, Ordering::Acquire, Ordering::Relaxed).ok()?;
-    // SAFETY: an idle slot owns a box; having changed it to BUSY, this thread alone owns it now.
-    Some(unsafe { Box::from_raw(found) })
+
+    fn put(&self, back: *mut Connection) {
+        self.connection.store(back, Ordering::Release);
+    }
+
+    fn claim_idle(&self) -> Option<Box<Connection>> {
+        let found = self.connection.load(Ordering::Relaxed);
+        if found.is_null() || found == BUSY || found == FROZEN || !self.change(found, BUSY) {
+            return None;
+        }
+        // SAFETY: an idle slot owns a box; having changed it to BUSY, this thread alone owns it now.
+        Some(unsafe { Box::from_raw(found) })
+    }
+
+    fn give_back(&self, connection: Box<Connection>) {
+        self.begun.store(connection.view_begun().unwrap_or(NO_VIEW), Ordering::Relaxed);
+        self.put(Box::into_raw(connection));
+    }
 }
 
 impl Deref for Loan<'_> {
@@ -144,8 +187,10 @@ impl Loan<'_> {
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        let back = self.connection.take().map_or(ptr::null_mut(), Box::into_raw);
-        self.slot.store(back, Ordering::Release);
+        match self.connection.take() {
+            Some(connection) => self.slot.give_back(connection),
+            None => self.slot.put(ptr::null_mut()),
+        }
     }
 }
 

@@ -46,15 +46,21 @@ impl DiskBackend {
     }
 
     fn read<T>(&self, call: &Call<'_>, body: impl FnMut(&Connection, &Wait) -> Outcome<T>) -> Result<T> {
+        self.start();
         self.database().serve(call, body)
+    }
+
+    /// Sees to it that there is a background thread.
+    fn start(&self) {
+        if self.database().sweeper.is_due() {
+            Sweeper::start(&self.shared());
+        }
     }
 
     /// Runs a write, then whatever it makes due.
     fn write<T>(&self, call: &Call<'_>, mut body: impl FnMut(&Connection, &Wait) -> Outcome<T>) -> Result<T> {
+        self.start();
         let database = self.database();
-        if database.sweeper.is_due() {
-            Sweeper::start(&self.shared());
-        }
         database.serve(call, |connection, wait| {
             let result = body(connection, wait)?;
             eviction::enforce(database, connection, wait);
@@ -236,6 +242,7 @@ impl Backend for DiskBackend {
             settle(database, connection, wait)?;
             // The value files first: a row on the disk must not name a file that is not there yet.
             database.directory.synchronise()?;
+            database.views.pause(database.pool());
             connection.sql().query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()))?;
             Ok(())
         })

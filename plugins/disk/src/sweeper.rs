@@ -1,5 +1,5 @@
-//! The background thread: removes what expired, copies the log into the database, and now and then
-//! counts the table and removes files that no row names.
+//! The background thread: removes what expired, copies the log into the database, ends views that are
+//! idle, and now and then counts the table and removes files that no row names.
 
 use std::collections::HashSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use retainit_plugin_api::sdk::{Evicted, Level, Result};
 
@@ -17,6 +17,7 @@ use crate::eviction;
 use crate::failure::Outcome;
 use crate::files;
 use crate::lease;
+use crate::views::{Views, TICK};
 use crate::wait::Wait;
 
 /// Rows looked at in one read.
@@ -31,7 +32,7 @@ const THOROUGH: i64 = 3600 * 1_000_000_000;
 /// The thread's handle and its orders.
 #[derive(Debug, Default)]
 pub struct Sweeper {
-    /// Whether it was started or must not be: one load for each write.
+    /// Whether it was started or must not be: one load for each call.
     settled: AtomicBool,
     orders: Mutex<Orders>,
     changed: Condvar,
@@ -46,7 +47,7 @@ struct Orders {
 }
 
 impl Sweeper {
-    /// Starts the thread at the first write.
+    /// Starts the thread at the first call that uses the database.
     pub fn start(database: &Arc<Database>) {
         let sweeper = &database.sweeper;
         if sweeper.settled.load(Ordering::Relaxed) {
@@ -99,6 +100,18 @@ impl Sweeper {
         true
     }
 
+    /// Makes the thread look after views every [`TICK`]; `false` if there is no thread.
+    pub fn look(&self, views: &Views) -> bool {
+        let orders = self.orders();
+        if !orders.running || orders.stop {
+            return false;
+        }
+        views.begin();
+        drop(orders);
+        self.changed.notify_all();
+        true
+    }
+
     /// Stops the thread for good, waiting for what it is doing.
     pub fn stop(&self, wait: &Wait) -> Result<()> {
         let mut orders = self.orders();
@@ -128,17 +141,44 @@ impl Sweeper {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the next thing to do; `None` at the end, else whether it is a round.
-    fn next(&self, interval: Duration) -> Option<bool> {
+    /// Waits for the next thing to do.
+    fn next(&self, views: &Views, interval: Duration, last: Instant) -> Next {
         let mut orders = self.orders();
-        if !orders.stop && !orders.checkpoint {
-            orders = self.changed.wait_timeout(orders, interval).unwrap_or_else(PoisonError::into_inner).0;
+        loop {
+            if orders.stop {
+                return Next::End;
+            }
+            if std::mem::take(&mut orders.checkpoint) {
+                return Next::Checkpoint;
+            }
+            let left = interval.saturating_sub(last.elapsed());
+            if left.is_zero() {
+                return Next::Round;
+            }
+            // Decided under the lock that whoever wants it to look takes as well.
+            let looks = !views.rest() && TICK < left;
+            let timeout = if looks { TICK } else { left };
+            let (again, waited) =
+                self.changed.wait_timeout(orders, timeout).unwrap_or_else(PoisonError::into_inner);
+            orders = again;
+            if looks && waited.timed_out() && !orders.stop {
+                return Next::Look;
+            }
         }
-        if orders.stop {
-            return None;
-        }
-        Some(!std::mem::take(&mut orders.checkpoint))
     }
+}
+
+/// What the thread does next.
+#[derive(Debug)]
+enum Next {
+    /// Look after views.
+    Look,
+    /// Copy the log.
+    Checkpoint,
+    /// All there is to do.
+    Round,
+    /// Nothing any more.
+    End,
 }
 
 /// What a thread remembers from round to round.
@@ -155,14 +195,26 @@ fn run(database: &Arc<Database>) {
     // A killed process leaves its totals uncounted; they matter only where there is a bound.
     let first = if database.options.bounded() { 0 } else { THOROUGH };
     let mut progress = Progress { row: 0, thorough_at: database.host.monotonic() + first };
-    while let Some(round) = database.sweeper.next(interval) {
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            let wait = Wait::at_most(database.options.busy_timeout());
-            database.work(&wait, |connection, wait| match round {
-                false => database.checkpoint(connection, wait),
-                true => sweep(database, connection, wait, &mut progress),
-            })
+    let mut last = Instant::now();
+    loop {
+        let next = database.sweeper.next(&database.views, interval, last);
+        let work = |body: &mut dyn FnMut(&Connection, &Wait) -> Outcome<()>| {
+            database.work(&Wait::at_most(database.options.busy_timeout()), body)
+        };
+        let done = catch_unwind(AssertUnwindSafe(|| match next {
+            Next::Look => {
+                database.views.look(database.pool());
+                Ok(())
+            }
+            Next::Checkpoint => work(&mut |connection, wait| database.checkpoint(connection, wait)),
+            Next::Round => work(&mut |connection, wait| sweep(database, connection, wait, &mut progress)),
+            Next::End => Ok(()),
         }));
+        match next {
+            Next::Round => last = Instant::now(),
+            Next::End => break,
+            Next::Look | Next::Checkpoint => {}
+        }
         match done {
             Ok(Ok(())) => {}
             Ok(Err(error)) => database
@@ -171,6 +223,8 @@ fn run(database: &Arc<Database>) {
             Err(_) => database.host.log(Level::Error, "a background round of the disk cache panicked"),
         }
     }
+    // It was told to stop, so no call can make it look any more.
+    database.views.close(database.pool());
     let mut orders = database.sweeper.orders();
     orders.running = false;
     database.sweeper.changed.notify_all();

@@ -6,6 +6,7 @@ back is the same bits: a NaN is a NaN and never a null.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -43,10 +44,11 @@ class Reader:
     def __init__(self, table: Any, memory: Memory | None = None) -> None:
         self._table = table
         self._memory = memory
+        self._np: Any = import_module("numpy")
 
     def numbers(self, place: int, dtype: str) -> Any:
         """A column as a NumPy array that its owner may write to."""
-        np = import_module("numpy")
+        np = self._np
         kind = np.dtype(dtype)
         if kind.hasobject:
             raise ValueError(f"column {place}: `{dtype}` has no bare elements")
@@ -55,18 +57,32 @@ class Reader:
             return parts[0]
         return np.concatenate(parts) if parts else np.empty(0, kind)
 
+    def block(self, places: list[int], dtype: str) -> Any:
+        """Columns of one type as the rows of one array, without a copy if they lie one behind the other."""
+        np = self._np
+        rows = [self.numbers(place, dtype) for place in places]
+        if self._memory is not None and len(rows) > 1 and rows[0].size:
+            starts = [row.__array_interface__["data"][0] for row in rows]
+            step = starts[1] - starts[0]
+            if step >= rows[0].nbytes and starts == list(range(starts[0], starts[-1] + 1, step)):
+                whole: Any = self._memory.at(starts[0], starts[-1] - starts[0] + rows[0].nbytes)
+                if whole is not None:
+                    shape, strides = (len(rows), len(rows[0])), (step, rows[0].itemsize)
+                    return np.ndarray(shape, rows[0].dtype, whole, strides=strides)
+        return np.stack(rows)
+
     def arrow(self, place: int) -> Any:
         """A column as a chunked Arrow array."""
         return self._table.column(place)
 
     def _elements(self, array: Any, dtype: Any) -> Any:
-        np = import_module("numpy")
+        np = self._np
         if array.type != _bare_type(dtype) or array.null_count:
             raise ValueError(f"expected bare elements of `{dtype}`, found `{array.type}`")
         start, size = array.offset * dtype.itemsize, len(array) * dtype.itemsize
         buffer = array.buffers()[1]
         if size == 0:
-            return np.empty(len(array), dtype)
+            return np.ndarray(len(array), dtype)
         if buffer is None or buffer.size < start + size:
             raise ValueError(f"expected {start + size} bytes of `{dtype}`, found fewer")
         if self._memory is not None:
@@ -114,6 +130,7 @@ def plain_dtype(dtype: Any) -> str:
     return text
 
 
+@lru_cache
 def _bare_type(dtype: Any) -> Any:
     """The Arrow type whose memory is that of a NumPy array."""
     pa = import_module("pyarrow")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from retainit._frames._columns import Memory, Reader, Writer
+from retainit._frames._columns import Memory, Reader, Writer, plain_dtype
 from retainit._frames._exact import Inexact
 from retainit._frames._pandas_arrays import (
     array_of,
@@ -52,26 +52,45 @@ def _frame(frame: Any, writer: Writer) -> dict[str, Any]:
     return {
         "of": "DataFrame",
         "columns": describe_aside(frame.columns),
-        "values": [describe_array(array_of(column), writer) for _, column in frame.items()],
+        **_describe_columns(frame, writer),
         "index": describe_index(frame.index, writer),
         **_extras(frame),
     }
 
 
 def _restore_frame(description: dict[str, Any], reader: Reader) -> Any:
-    pd = import_module("pandas")
     index = restore_index(description["index"], reader)
-    # By place at first, because names may occur twice. Each column is a block of its own, where it lies.
+    # By place at first, because names may occur twice.
+    frame = _restore_columns(description, index, reader)
+    frame.columns = restore_aside(description["columns"])
+    return frame
+
+
+def _describe_columns(frame: Any, writer: Writer) -> dict[str, Any]:
+    np = import_module("numpy")
+    dtypes = set(frame.dtypes) if frame.shape[1] > _MOST_APART else ()
+    if len(dtypes) == 1:
+        (dtype,) = dtypes
+        if isinstance(dtype, np.dtype) and dtype.kind != "O":
+            # A wide frame of one type is one array, mostly; so its columns lie one behind the other.
+            places = [writer.numbers(column) for column in frame.to_numpy().T]
+            return {"block": places, "dtype": plain_dtype(dtype)}
+    return {"values": [describe_array(array_of(column), writer) for _, column in frame.items()]}
+
+
+def _restore_columns(description: dict[str, Any], index: Any, reader: Reader) -> Any:
+    pd = import_module("pandas")
+    if "block" in description:
+        block = reader.block(description["block"], description["dtype"])
+        return pd.DataFrame(block.T, index, copy=False)
+    # Each column is a block of its own, where it lies.
     arrays = {place: restore_array(each, reader) for place, each in enumerate(description["values"])}
     for place, array in arrays.items():
         if array.dtype == object:
             # As a series, or pandas would take objects that are all text for text.
             arrays[place] = pd.Series(array, index, dtype=object, copy=False)
     frame = pd.DataFrame(arrays, index=index, copy=False)
-    if len(arrays) > _MOST_APART:
-        frame = frame.copy()
-    frame.columns = restore_aside(description["columns"])
-    return frame
+    return frame.copy() if len(arrays) > _MOST_APART else frame
 
 
 def _series(series: Any, writer: Writer) -> dict[str, Any]:

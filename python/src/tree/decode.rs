@@ -44,7 +44,7 @@ struct Decoder<'py, 'a> {
     failed: Option<Error>,
 }
 
-/// Containers that are being filled, given up where that fails.
+/// What is not yet anybody's, given up where making the rest fails.
 struct Filling(NonNull<ffi::PyObject>);
 
 impl Filling {
@@ -57,6 +57,24 @@ impl Filling {
     fn as_ptr(&self) -> *mut ffi::PyObject {
         self.0.as_ptr()
     }
+
+    /// Gives a reference up that is not the last one.
+    #[inline(always)]
+    fn shared(self) {
+        // SAFETY: attached; we own the reference.
+        unsafe { ffi::Py_DECREF(self.done().as_ptr()) };
+    }
+}
+
+/// A string, whose end runs nothing.
+struct Plain(NonNull<ffi::PyObject>);
+
+impl Drop for Plain {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: attached; we own the reference.
+        unsafe { ffi::Py_DECREF(self.0.as_ptr()) };
+    }
 }
 
 impl Drop for Filling {
@@ -68,6 +86,16 @@ impl Drop for Filling {
 
 impl<'py, 'a> Decoder<'py, 'a> {
     #[inline(always)]
+    fn next(&mut self) -> Result<Token<'a>, Stopped> {
+        match self.reader.next() {
+            Ok(token) => Ok(token),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(Stopped)
+            }
+        }
+    }
+
     fn read<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Result<T, Error>) -> Result<T, Stopped> {
         match read(&mut self.reader) {
             Ok(read) => Ok(read),
@@ -97,7 +125,7 @@ impl<'py, 'a> Decoder<'py, 'a> {
 
     #[inline(always)]
     fn value(&mut self, depth: u32) -> Made {
-        let token = self.read(Reader::next)?;
+        let token = self.next()?;
         self.made(token, depth)
     }
 
@@ -152,14 +180,16 @@ impl<'py, 'a> Decoder<'py, 'a> {
         unsafe {
             let dict = Filling(owned(new_dict(count))?);
             for _ in 0..count {
-                match self.read(Reader::next)? {
+                match self.next()? {
                     Token::Text(utf8) => {
-                        let key = Filling(keys::key(utf8).ok_or(Stopped)?);
+                        let key = Plain(keys::key(utf8).ok_or(Stopped)?);
                         let value = Filling(self.value(depth)?);
                         // A string's hash and comparison run nothing.
-                        if ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) < 0 {
+                        if ffi::PyDict_SetItem(dict.as_ptr(), key.0.as_ptr(), value.as_ptr()) < 0 {
                             return Err(Stopped);
                         }
+                        // The dict has another, unless the key came twice, which is found out below.
+                        value.shared();
                     }
                     token => {
                         let key = Filling(self.made(token, depth)?);

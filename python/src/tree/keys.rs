@@ -54,7 +54,7 @@ unsafe fn kept(utf8: &[u8]) -> Option<NonNull<ffi::PyObject>> {
     // SAFETY: the index is within the table; what a place has is a compact ASCII string.
     unsafe {
         let place = TABLE.0.get().cast::<Place>().add(hash as usize % PLACES);
-        if (*place).hash == hash && !(*place).text.is_null() && text::ascii((*place).text) == utf8 {
+        if (*place).hash == hash && !(*place).text.is_null() && same(text::ascii((*place).text), utf8) {
             return NonNull::new(ffi::Py_NewRef((*place).text));
         }
         let made = text::string(utf8)?;
@@ -87,18 +87,32 @@ fn hash(bytes: &[u8]) -> u64 {
         let product = u128::from(state ^ word) * u128::from(FACTOR);
         product as u64 ^ (product >> 64) as u64
     };
-    let start = (bytes.len() as u64).wrapping_mul(FACTOR);
-    let (words, tail) = bytes.as_chunks::<8>();
-    let state = words.iter().fold(start, |state, word| mix(state, u64::from_le_bytes(*word)));
-    match tail {
-        [] => state,
-        [a] => mix(state, u64::from(*a)),
-        [a, .., b] if tail.len() < 4 => mix(state, u64::from_le_bytes([*a, tail[1], *b, 0, 0, 0, 0, 0])),
-        _ => {
-            let head = u32::from_le_bytes([tail[0], tail[1], tail[2], tail[3]]);
-            let end = tail.len();
-            let last = u32::from_le_bytes([tail[end - 4], tail[end - 3], tail[end - 2], tail[end - 1]]);
-            mix(state, u64::from(head) << 32 | u64::from(last))
-        }
+    let (words, _) = bytes.as_chunks();
+    let state = words.iter().fold(bytes.len() as u64, |state, word| mix(state, u64::from_le_bytes(*word)));
+    mix(state, last(bytes))
+}
+
+/// Whether keys are equal, compared by words rather than by a call.
+#[inline(always)]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let ((words, _), (others, _)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    one.len() == other.len()
+        && last(one) == last(other)
+        && words.iter().zip(others).all(|(one, other)| one == other)
+}
+
+/// The last eight bytes, or all there are: with the length and the words before, they are all of a key.
+#[inline(always)]
+fn last(bytes: &[u8]) -> u64 {
+    if let Some(last) = bytes.last_chunk() {
+        return u64::from_le_bytes(*last);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
+    }
+    match bytes {
+        [] => 0,
+        [a, .., b] => u64::from(*a) | u64::from(bytes[1]) << 8 | u64::from(*b) << 16,
+        [a] => u64::from(*a),
     }
 }

@@ -94,10 +94,11 @@ fn results_outlive_the_instance(subject: &Subject<Compressor>) -> Outcome {
     let packed = instance.compress(&input)?;
     let unpacked = instance.decompress(bytes(&packed), input.len())?;
     let copy = bytes(&packed).to_vec();
-    instance.close()?;
+    let host = instance.shut()?;
     ensure!(bytes(&unpacked) == input, "what was decompressed changed with `close`");
     ensure!(bytes(&packed) == copy, "what was compressed changed with `close`");
-    Ok(())
+    drop((packed, unpacked));
+    host.settle()
 }
 
 fn corrupt(answer: Result<Value, Fault>, about: &str) -> Outcome {

@@ -1,7 +1,6 @@
 //! The checks of serializers.
 
 use std::sync::atomic::Ordering;
-use std::sync::Arc;
 
 use super::calls::number;
 use super::hostile::{extended, flips, noise, truncations};
@@ -13,6 +12,7 @@ use super::{Check, Subject};
 use crate::abi::codec::{form, Data as RawData, SerializerTable};
 use crate::abi::value::Value as RawValue;
 use crate::abi::{capability, status};
+use crate::conformance::handle::Handle;
 use crate::conformance::session::Fault;
 use crate::conformance::{ensure, Outcome};
 use crate::sdk::{TensorInfo, Value};
@@ -134,20 +134,13 @@ fn malformed_data(subject: &Subject<Serializer>) -> Outcome {
             continue;
         };
         for cut in truncations(&tree.encode()) {
-            let owner = Arc::new(cut);
             // A serializer that looks into the tree refuses; one that stores it as it is need not see it.
-            let answer = instance.serialize_value(
-                &sample.data,
-                Value::from_owner(Arc::clone(&owner)).into_raw(),
-                &live,
-            );
-            match answer {
-                Ok(bytes) => drop(bytes),
-                Err(fault) => {
-                    ensure!(refused(&fault), "a tree cut short: expected a refusal, found {fault}")
+            Handle::lend(cut, |value| {
+                if let Err(fault) = instance.serialize_value(&sample.data, value, &live).map(drop) {
+                    ensure!(refused(&fault), "a tree cut short: expected a refusal, found {fault}");
                 }
-            }
-            ensure!(Arc::strong_count(&owner) == 1, "a reference to a tree cut short was not released");
+                Ok(())
+            })?;
         }
     }
     if declared & capability::FORM_TENSOR != 0 {
@@ -214,18 +207,18 @@ fn malformed_tensors() -> Vec<Tensor> {
 }
 
 fn survives(instance: &Instance<Serializer>, hostile: Vec<u8>) -> Outcome {
-    let owner = Arc::new(hostile);
-    let answer = instance.deserialize(Value::from_owner(Arc::clone(&owner)).into_raw());
-    let shown = || owner[..owner.len().min(200)].escape_ascii().to_string();
-    match answer {
-        Ok(given) => given.look().map_err(|why| format!("{}: {why}", shown()))?,
-        Err(fault) => {
-            ensure!(fault.status == status::CORRUPT, "{}: expected data or CORRUPT, found {fault}", shown());
-            ensure!(!fault.message.is_empty(), "{}: CORRUPT without a message", shown());
+    let shown = hostile[..hostile.len().min(200)].to_vec();
+    let outcome = Handle::lend(hostile, |value| {
+        match instance.deserialize(value) {
+            Ok(given) => given.look()?,
+            Err(fault) => {
+                ensure!(fault.status == status::CORRUPT, "expected data or CORRUPT, found {fault}");
+                ensure!(!fault.message.is_empty(), "CORRUPT without a message");
+            }
         }
-    }
-    ensure!(Arc::strong_count(&owner) == 1, "{}: a reference was not released", shown());
-    Ok(())
+        Ok(())
+    });
+    outcome.map_err(|why| format!("{}: {why}", shown.escape_ascii()).into())
 }
 
 fn hostile_bytes(subject: &Subject<Serializer>) -> Outcome {
@@ -260,19 +253,22 @@ fn hostile_depth(subject: &Subject<Serializer>) -> Outcome {
         if subject.table.prelude.capabilities & capability::FORM_TREE == 0 {
             continue;
         }
-        let data = RawData {
-            form: form::TREE,
-            reserved: 0,
-            value: Value::from_vec([&deep[..], &[0xC0]].concat()).into_raw(),
-            tensor: std::ptr::null(),
-            stream: std::ptr::null_mut(),
-        };
-        match instance.serialize_raw(&data) {
-            Ok(bytes) => survives(&instance, bytes.as_bytes().unwrap_or_default().to_vec())?,
-            Err(fault) => {
-                ensure!(refused(&fault), "a tree of depth {DEPTH}: expected a refusal, found {fault}")
+        Handle::lend([&deep[..], &[0xC0]].concat(), |value| {
+            let data = RawData {
+                form: form::TREE,
+                reserved: 0,
+                value,
+                tensor: std::ptr::null(),
+                stream: std::ptr::null_mut(),
+            };
+            match instance.serialize_raw(&data) {
+                Ok(bytes) => survives(&instance, bytes.as_bytes().unwrap_or_default().to_vec()),
+                Err(fault) => {
+                    ensure!(refused(&fault), "a tree of depth {DEPTH}: expected a refusal, found {fault}");
+                    Ok(())
+                }
             }
-        }
+        })?;
     }
     instance.close()
 }
