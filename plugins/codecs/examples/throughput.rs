@@ -39,7 +39,7 @@ fn response(records: usize) -> serde_json::Value {
             "name": format!("user number {id}"),
             "email": format!("user{id}@example.org"),
             "score": id as f64 * 0.37,
-            "active": id % 3 == 0,
+            "active": id.is_multiple_of(3),
             "roles": ["reader", "writer"],
             "address": {"street": "Große Straße 7", "zip": "12345", "geo": [52.52, 13.405]},
             "parent": null,
