@@ -98,3 +98,15 @@ fn each_sample_is_opened_above() {
     ];
     assert_eq!(names, known);
 }
+
+#[test]
+fn the_specification_shows_the_sample_it_says() {
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/entry-format.md");
+    let text = fs::read_to_string(page).unwrap();
+    let (_, example) = text.split_once("### Example").unwrap();
+    let (table, _) = example.split_once("\n\nThe subkey").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let shown: String = rows.flat_map(|(bytes, _)| bytes.chars()).filter(char::is_ascii_hexdigit).collect();
+    let entry: String = sample("v2-encrypted").iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(shown, entry);
+}

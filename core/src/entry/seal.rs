@@ -166,16 +166,16 @@ impl Seal {
             return Err(Unreadable::Unsealed);
         }
         let opened = v1::open(key, entry, i64::MIN, verified)?;
-        let codec = match opened.codec {
-            v1::codec::PICKLE => "pickle",
-            _ => return Err(Unreadable::Codec),
-        };
         if !schema.is_empty() {
             return Err(Unreadable::Schema);
         }
         if opened.expires <= now {
             return Err(Unreadable::Expired);
         }
+        let codec = match opened.codec {
+            v1::codec::PICKLE => "pickle",
+            _ => return Err(Unreadable::Codec),
+        };
         Ok(Opened {
             codec,
             codec_version: 1,
