@@ -53,6 +53,17 @@ def test_other_names_are_errors() -> None:
         retainit.retian  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the list of what is loaded is Linux's")
+def test_importing_loads_no_plugin_and_a_call_the_one_it_needs() -> None:
+    loaded = (
+        "print(*{line.split('/')[-1].strip() for line in open('/proc/self/maps') if 'libretainit' in line});"
+    )
+    call = "f = retainit.retain(lambda x: {'x': [x]}); f(1); f(1);"
+    before, after = run(f"import retainit; {loaded} {call} {loaded}").split("\n")[:2]
+    assert before == ""
+    assert after == "libretainit_memory.so"
+
+
 def test_importing_imports_little() -> None:
     # Each of these takes longer than all of the package.
     slow = {"asyncio", "dataclasses", "hashlib", "importlib.metadata", "inspect", "json", "pathlib", "typing"}
