@@ -85,7 +85,9 @@ pub(crate) fn read(file: &[u8]) -> Result<(TensorInfo, usize)> {
 fn describe(description: Description<'_>) -> Result<TensorInfo> {
     let Description { dtype, fortran, shape } = description;
     if !is_plain(dtype) {
-        return Err(corrupt(format!("expected a plain element type, found `{dtype}`")));
+        // What the file says goes into a log line: not all of it, and none of it as it is.
+        let shown: String = dtype.chars().take(40).flat_map(char::escape_default).collect();
+        return Err(corrupt(format!("expected a plain element type, found `{shown}`")));
     }
     if shape.len() > MOST_DIMENSIONS {
         return Err(corrupt(format!("expected at most {MOST_DIMENSIONS} dimensions, found {}", shape.len())));

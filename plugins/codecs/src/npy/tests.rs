@@ -167,6 +167,9 @@ fn claims_are_held_against_what_is_there() {
         let error = read(&file_of(&header(descr, shape), elements)).expect_err(shape);
         assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
+    // A message is a line, however much a file says.
+    let message = read(&file_of(&header(&"x\n".repeat(9999), "()"), 0)).unwrap_err().message().to_owned();
+    assert_eq!(message, format!("expected a plain element type, found `{}`", "x\\n".repeat(20)));
     // Lengths of headers beyond the file, in both widths.
     for file in [&b"\x93NUMPY\x01\0\xff\xff{"[..], b"\x93NUMPY\x02\0\xff\xff\xff\xff{", b"\x93NUMPY\x03\0\0"]
     {
