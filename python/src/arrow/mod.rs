@@ -33,8 +33,9 @@ pub fn arrow_content<'py>(
     py: Python<'py>,
     object: &Bound<'py, PyAny>,
 ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    // No schema of ours is asked for; some versions want to be told so.
     if let Some(export) = object.getattr_opt("__arrow_c_stream__")? {
-        let capsule = outcall::call(&export, (), None)?;
+        let capsule = outcall::call(&export, (py.None(),), None)?;
         let mut stream = Stream::take(&capsule)?;
         let schema = stream.schema().map_err(PyValueError::new_err)?;
         let mut column = Column::new(&schema).map_err(PyValueError::new_err)?;
@@ -46,7 +47,7 @@ pub fn arrow_content<'py>(
     let Some(export) = object.getattr_opt("__arrow_c_array__")? else {
         return Err(PyTypeError::new_err("expected an object that exports Arrow data"));
     };
-    let capsules = outcall::call(&export, (), None)?.cast_into::<PyTuple>()?;
+    let capsules = outcall::call(&export, (py.None(),), None)?.cast_into::<PyTuple>()?;
     let schema = Schema::take(&capsules.get_item(0)?)?;
     let array = Array::take(&capsules.get_item(1)?)?;
     let mut column = Column::new(&schema).map_err(PyValueError::new_err)?;
