@@ -6,6 +6,7 @@ use arrow_buffer::Buffer;
 use arrow_ipc::{root_as_message, Field, Message, MessageHeader, RecordBatch, Schema};
 use retainit_plugin_api::sdk::Result;
 
+use super::ALIGNMENT;
 use crate::contain::corrupt;
 
 const CONTINUATION: [u8; 4] = [0xFF; 4];
@@ -47,6 +48,11 @@ impl<'a> Messages<'a> {
         let message = root_as_message(self.take(u64::from(len))?).map_err(corrupt)?;
         let body = u64::try_from(message.bodyLength()).map_err(corrupt)?;
         let start = self.whole.len() - self.rest.len();
+        if start % ALIGNMENT != 0 {
+            return Err(corrupt(format_args!(
+                "the body of an arrow message lies at {start}, which is no place for it"
+            )));
+        }
         let body = self.whole.slice_with_length(start, self.take(body)?.len());
         Ok(Some(Part { message, body }))
     }
@@ -83,7 +89,8 @@ impl Part<'_> {
             else {
                 return Err(corrupt("an arrow buffer has a negative place"));
             };
-            let stop = offset.checked_add(size).filter(|stop| offset >= end && *stop <= len);
+            let aligned = offset % ALIGNMENT as u64 == 0;
+            let stop = offset.checked_add(size).filter(|stop| aligned && offset >= end && *stop <= len);
             let Some(stop) = stop else {
                 return Err(corrupt(format_args!(
                     "an arrow buffer lies at {offset}, {size} bytes long: expected it between {end} and {len}"

@@ -1,5 +1,7 @@
 //! One column of every type that Arrow has, with the values that break things.
 
+#![allow(dead_code)] // each test uses a part
+
 use std::sync::Arc;
 
 use arrow_array::builder::*;
