@@ -1,0 +1,16 @@
+"""Data: what keys of arguments cost, up to arrays of a megabyte. Each part measures into the one report."""
+
+from __future__ import annotations
+
+from harness import Report, Settings
+
+from . import keys
+
+PARTS = (keys,)
+
+
+def run(settings: Settings) -> Report:
+    report = Report("Data")
+    for part in PARTS:
+        part.measure(settings, report)
+    return report
