@@ -38,7 +38,9 @@ fn frame(text: ArrayRef) -> RecordBatch {
         (state >> 11) as f64 / (1_u64 << 53) as f64
     };
     let mut columns: Vec<(String, ArrayRef)> = (0..10)
-        .map(|i| (format!("c{i}"), Arc::new(Float64Array::from_iter_values((0..ROWS).map(|_| random()))) as _))
+        .map(|i| {
+            (format!("c{i}"), Arc::new(Float64Array::from_iter_values((0..ROWS).map(|_| random()))) as _)
+        })
         .collect();
     columns.push(("text".to_owned(), text));
     RecordBatch::try_from_iter(columns).unwrap()

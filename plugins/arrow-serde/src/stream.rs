@@ -30,7 +30,10 @@ impl Table {
     /// Reads a stream to its end and joins its batches.
     pub fn take(data: Data) -> Result<Self> {
         let Data::Arrow(mut stream) = data else {
-            return Err(Error::new(ErrorKind::Invalid, "expected an arrow stream, found data of another form"));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "expected an arrow stream, found data of another form",
+            ));
         };
         // SAFETY: both types have the layout of the interface's `ArrowArrayStream`, and the stream is ours; it is
         // moved out, and `stream` left marked as released.
@@ -99,7 +102,8 @@ fn share_dictionaries(batches: &mut [RecordBatch]) {
 }
 
 fn shared((first, other): (&ArrayRef, &ArrayRef)) -> ArrayRef {
-    let (Some(model), Some(dictionary)) = (first.as_any_dictionary_opt(), other.as_any_dictionary_opt()) else {
+    let (Some(model), Some(dictionary)) = (first.as_any_dictionary_opt(), other.as_any_dictionary_opt())
+    else {
         return Arc::clone(other);
     };
     if model.values().to_data() != dictionary.values().to_data() {

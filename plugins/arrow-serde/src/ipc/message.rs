@@ -55,7 +55,9 @@ impl<'a> Messages<'a> {
         let taken = usize::try_from(len).ok().and_then(|len| self.rest.split_at_checked(len));
         let Some((taken, rest)) = taken else {
             let left = self.rest.len();
-            return Err(corrupt(format_args!("an arrow stream ends early: expected {len} bytes, found {left}")));
+            return Err(corrupt(format_args!(
+                "an arrow stream ends early: expected {len} bytes, found {left}"
+            )));
         };
         self.rest = rest;
         Ok(taken)
@@ -77,7 +79,8 @@ impl Part<'_> {
         let len = self.body.len() as u64;
         let mut end = 0;
         for buffer in batch.buffers().into_iter().flatten() {
-            let (Ok(offset), Ok(size)) = (u64::try_from(buffer.offset()), u64::try_from(buffer.length())) else {
+            let (Ok(offset), Ok(size)) = (u64::try_from(buffer.offset()), u64::try_from(buffer.length()))
+            else {
                 return Err(corrupt("an arrow buffer has a negative place"));
             };
             let stop = offset.checked_add(size).filter(|stop| offset >= end && *stop <= len);

@@ -101,8 +101,10 @@ fn read_dictionary(
     dictionaries: &mut HashMap<i64, ArrayRef>,
     trust: &Trust,
 ) -> Result<()> {
-    let Some((dictionary, data)) =
-        part.message.header_as_dictionary_batch().and_then(|dictionary| Some((dictionary, dictionary.data()?)))
+    let Some((dictionary, data)) = part
+        .message
+        .header_as_dictionary_batch()
+        .and_then(|dictionary| Some((dictionary, dictionary.data()?)))
     else {
         return Err(corrupt("an arrow dictionary has no values"));
     };

@@ -77,7 +77,9 @@ impl Sum {
                 Type::BOOLEAN => 1,
                 Type::INT32 | Type::FLOAT => 4,
                 Type::INT64 | Type::DOUBLE => 8,
-                Type::INT96 => return Err(corrupt("a parquet column of type INT96, which nobody writes here")),
+                Type::INT96 => {
+                    return Err(corrupt("a parquet column of type INT96, which nobody writes here"))
+                }
                 Type::BYTE_ARRAY => TEXT,
                 Type::FIXED_LEN_BYTE_ARRAY => u64::try_from(description.type_length()).map_err(corrupt)?,
             };
@@ -89,7 +91,9 @@ impl Sum {
             self.take(page.uncompressed)?;
             if page.dictionary {
                 if text && description.max_rep_level() > 0 {
-                    return Err(corrupt("a parquet list of texts has a dictionary, which nobody writes here"));
+                    return Err(corrupt(
+                        "a parquet list of texts has a dictionary, which nobody writes here",
+                    ));
                 }
                 self.longest = if text { self.longest.max(page.uncompressed) } else { self.longest };
             } else {

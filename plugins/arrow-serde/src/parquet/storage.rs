@@ -107,9 +107,10 @@ fn relabel(
         (DataType::Dictionary(..), _) => Vec::new(),
         (_, DataType::Dictionary(..)) => model.map_or_else(Vec::new, |model| model.child_data().to_vec()),
         _ => {
-            let children = data.child_data().iter().zip(child_types(to)).enumerate().map(|(place, (child, to))| {
-                relabel(child.clone(), to, model.and_then(|model| model.child_data().get(place)))
-            });
+            let children =
+                data.child_data().iter().zip(child_types(to)).enumerate().map(|(place, (child, to))| {
+                    relabel(child.clone(), to, model.and_then(|model| model.child_data().get(place)))
+                });
             children.collect::<Result<_, _>>()?
         }
     };
@@ -118,7 +119,9 @@ fn relabel(
 
 fn child_types(parent: &DataType) -> Vec<&DataType> {
     match parent {
-        DataType::List(child) | DataType::LargeList(child) | DataType::Map(child, _) => vec![child.data_type()],
+        DataType::List(child) | DataType::LargeList(child) | DataType::Map(child, _) => {
+            vec![child.data_type()]
+        }
         DataType::FixedSizeList(child, _) => vec![child.data_type()],
         DataType::Struct(children) => children.iter().map(|child| child.data_type()).collect(),
         _ => Vec::new(),

@@ -125,7 +125,10 @@ impl<'a> Thrift<'a> {
 
     fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let Some((taken, rest)) = self.0.split_at_checked(len) else {
-            return Err(corrupt(format_args!("metadata ends early: expected {len} bytes, found {}", self.0.len())));
+            return Err(corrupt(format_args!(
+                "metadata ends early: expected {len} bytes, found {}",
+                self.0.len()
+            )));
         };
         self.0 = rest;
         Ok(taken)
@@ -181,7 +184,10 @@ mod tests {
         assert_eq!(message(&[0x15, 1, 0x05, 2, 1, 0]), "field 1 follows field 1");
         assert_eq!(message(&[0x19, 0xFC, 0xFF, 0xFF, 0xFF, 0x0F]), "a list of 33554431 items in 0 bytes");
         assert_eq!(message(&[0x1C; 100]), "metadata is nested too deeply");
-        assert_eq!(message(&[0x15, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]), "a number has more than 64 bits");
+        assert_eq!(
+            message(&[0x15, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]),
+            "a number has more than 64 bits"
+        );
         assert_eq!(message(&[0x1B]), "metadata holds a value of the unknown kind 11");
     }
 }
