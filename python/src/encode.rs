@@ -9,6 +9,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{
     PyByteArray, PyBytes, PyComplex, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple,
+    PyType,
 };
 use retainit_core::key::{digest, tag, KeyBuffer};
 
@@ -268,13 +269,18 @@ impl<'py> Encoder<'_, 'py> {
                 return Ok(());
             }
         }
-        let kind = kind.fully_qualified_name()?;
+        let what = match object.cast::<PyType>() {
+            Ok(class) => {
+                format!("the class `{}`, which is not found by its name,", class.fully_qualified_name()?)
+            }
+            Err(_) => format!("a value of type `{}`", kind.fully_qualified_name()?),
+        };
         let remedy = "give the type a `__retain_key__` method, name the argument in `exclude_args`, \
                       or use a `key_builder`";
         Err(UNKEYABLE.error(if self.interns.is_some() {
-            format!("a value of type `{kind}` has no key and is not hashable; hint: {remedy}")
+            format!("{what} has no key and is not hashable; hint: {remedy}")
         } else {
-            format!("a value of type `{kind}` has no key that means anything outside this process; hint: {remedy}")
+            format!("{what} has no key that means anything outside this process; hint: {remedy}")
         }))
     }
 

@@ -13,7 +13,7 @@ use ring::{hkdf, hmac};
 
 use super::layout::{invalid, Layout};
 use super::random::Random;
-use super::{Secret, Unreadable};
+use super::{allocate, Secret, Unreadable};
 use crate::error::{Error, Result};
 use crate::fork;
 use crate::lock::Mutex;
@@ -153,7 +153,9 @@ impl Keyring {
             let remembered = self.remembered(index, &salt);
             let derived = remembered.is_none().then(|| master.subkey(index, salt));
             let subkey = remembered.as_deref().or(derived.as_ref())?;
-            let mut payload = entry[layout.payload()..].to_vec();
+            let encrypted = &entry[layout.payload()..];
+            let mut payload = allocate(encrypted.len());
+            payload.extend_from_slice(encrypted);
             with_associated(key, sealed, |associated| {
                 let (nonce, associated) = (Nonce::assume_unique_for_key(nonce), Aad::from(associated));
                 let done = subkey.key.open_in_place_separate_tag(

@@ -7,17 +7,21 @@
 //! | `meta`, `opened` | what a writer says of a value, and what a reader gets |
 //! | `layout` | the bytes of the header, version 2 |
 //! | `secret`, `keyring`, `random` | keys, what is derived from them, nonces |
+//! | `buffer` | memory for large entries |
 //! | `unreadable` | why an entry did not open |
 //! | `v1` | version 1, which is read for ever |
 //!
 //! Whatever does not open is a miss, never an error of the caller. Seals cover the storage key and
 //! the header, so an entry that was moved to another key, or edited, does not open.
 
+mod buffer;
 mod keyring;
 mod layout;
 mod meta;
 mod opened;
 mod random;
+#[cfg(test)]
+mod samples;
 mod seal;
 mod secret;
 #[cfg(test)]
@@ -25,6 +29,7 @@ mod tests;
 mod unreadable;
 mod v1;
 
+pub use buffer::allocate;
 pub use keyring::Keyring;
 pub use layout::MAGIC;
 pub use meta::{Meta, Tag};

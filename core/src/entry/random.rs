@@ -4,8 +4,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The system's random bytes. They are asked for each time and kept nowhere, so neither a fork nor a
-/// copy of a virtual machine can give two entries the same ones.
+/// The system's random bytes. They are asked for each time and kept nowhere, so no fork gives two
+/// entries the same ones; nor does a copy of a virtual machine whose kernel learns that it is one.
 pub(super) struct Random {
     system: SystemRandom,
     /// Bytes that count up from zero instead, for entries that are the same every time.

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::layout::{invalid, Kind, Layout};
 use super::opened::{Opened, Payload, Tags};
-use super::{v1, Keyring, Meta, Unreadable};
+use super::{allocate, v1, Keyring, Meta, Unreadable};
 use crate::error::Result;
 
 /// How entries are sealed, and what is required of those that are read.
@@ -31,7 +31,7 @@ impl Seal {
     /// When the header is too long, or the system has no random bytes to give.
     pub fn seal(&self, key: &[u8], meta: &Meta<'_>, payload: &[u8]) -> Result<Vec<u8>> {
         let layout = self.plan(meta, payload.len())?;
-        let mut entry = Vec::with_capacity(layout.payload() + payload.len());
+        let mut entry = allocate(layout.payload() + payload.len());
         entry.resize(layout.payload(), 0);
         entry.extend_from_slice(payload);
         self.fill(key, meta, layout, &mut entry)?;
@@ -166,16 +166,16 @@ impl Seal {
             return Err(Unreadable::Unsealed);
         }
         let opened = v1::open(key, entry, i64::MIN, verified)?;
-        let codec = match opened.codec {
-            v1::codec::PICKLE => "pickle",
-            _ => return Err(Unreadable::Codec),
-        };
         if !schema.is_empty() {
             return Err(Unreadable::Schema);
         }
         if opened.expires <= now {
             return Err(Unreadable::Expired);
         }
+        let codec = match opened.codec {
+            v1::codec::PICKLE => "pickle",
+            _ => return Err(Unreadable::Codec),
+        };
         Ok(Opened {
             codec,
             codec_version: 1,

@@ -80,7 +80,7 @@ impl Serializer for CsvSerializer {
     }
 
     fn serialize(&self, _: &Call<'_>, data: Data) -> Result<Value> {
-        csv::encode(&Table::take(data)?).map(Value::from_vec)
+        csv::encode(&Table::take(data)?)
     }
 
     fn deserialize(&self, _: &Call<'_>, bytes: Value) -> Result<Data> {

@@ -10,7 +10,8 @@
 //! | `schema` | tables and pragmas |
 //! | `connection`, `pool`, `gate`, `wait` | who may use SQLite, and how long they wait |
 //! | `vfs`, `view`, `views` | one write for each transaction, and as few locks as can be |
-//! | `directory`, `files`, `mapping` | the directory, files of large values, their maps |
+//! | `directory`, `files` | the directory, and files of large values as they are written |
+//! | `mapping`, `content`, `fault` | the same as they are read: open files, their bytes, what happens when they shrink |
 //! | `totals`, `recency`, `eviction`, `sweeper` | bounds and expiry |
 //! | `damage`, `failure`, `fork`, `token` | setting aside, errors, children, versions |
 
@@ -18,12 +19,14 @@ pub mod config;
 pub mod store;
 
 mod connection;
+mod content;
 mod damage;
 mod database;
 mod directory;
 mod entries;
 mod eviction;
 mod failure;
+mod fault;
 mod files;
 mod fork;
 mod gate;

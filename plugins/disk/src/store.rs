@@ -81,6 +81,7 @@ impl Backend for DiskBackend {
         | capability::LEASE
         | capability::FORK
         | capability::EVICTS
+        | capability::EXCLUSIVE
         | capability::PRIVATE;
     const SCHEMA: &'static str = SCHEMA;
     type Options = Options;

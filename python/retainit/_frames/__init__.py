@@ -59,9 +59,9 @@ def from_stream(stream: object, memory: object | None) -> Any:
     metadata = dict(reader.schema.metadata or {})
     description = load_text(metadata.pop(_KEY))
     library = description["library"]
-    if library == "polars":
-        return import_module("retainit._frames._polars").restore(description, reader)
     table = reader.read_all()
+    if library == "polars":
+        return import_module("retainit._frames._polars").restore(description, table)
     if library == "pandas":
         return import_module("retainit._frames._pandas").restore(description, table, memory)
     if library != "pyarrow":

@@ -33,20 +33,44 @@ def describe(value: Any, target: str) -> tuple[dict[str, Any], Any] | None:
     if any(wide):
         described["wide"] = wide
     table = _table(_cast(frame, wide, narrow=True), target)
-    if _frame(described, table.slice(0, 0).to_reader()).schema != frame.schema:
+    if _frame(described, table.slice(0, 0)).schema != frame.schema:
         raise Inexact(f"Polars' schema `{frame.schema}` comes back from Arrow as another")
     return described, table
 
 
-def restore(description: dict[str, Any], stream: Any) -> Any:
-    """The value that was described. Nobody can write to it, so it lies in the stream's memory."""
-    frame = _frame(description, stream)
+def restore(description: dict[str, Any], table: Any) -> Any:
+    """The value that was described. Nobody can write to it, so it lies in the table's memory."""
+    frame = _frame(description, table)
     return frame if description["of"] == "DataFrame" else frame.to_series()
 
 
-def _frame(description: dict[str, Any], stream: Any) -> Any:
-    frame = import_module("polars").DataFrame(stream)
+def _frame(description: dict[str, Any], table: Any) -> Any:
+    pl = import_module("polars")
+    frame = pl.DataFrame(_Stream(table))
     return _cast(frame, description["wide"], narrow=False) if "wide" in description else frame
+
+
+class _Stream:
+    """A table that can be taken for nothing but a stream.
+
+    Polars has ways of its own for what pyarrow makes, which copy text and rename a column without a name.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        stream: object = self._reader().__arrow_c_stream__(requested_schema)
+        return stream
+
+    def _reader(self) -> Any:
+        pa = import_module("pyarrow")
+        schema = self._table.schema
+        if self._table.num_rows:
+            return self._table.to_reader()
+        # Polars wants at least one batch, and at first ended in a panic without.
+        nothing = pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in schema.types], schema=schema)
+        return pa.RecordBatchReader.from_batches(schema, [nothing])
 
 
 def _table(frame: Any, target: str) -> Any:

@@ -20,43 +20,75 @@ A library's module is imported at its first object, and takes the library itself
 
 from __future__ import annotations
 
-import enum
+import sys
 from typing import Any
 
 from retainit._keys import _models, _refused, _standard
 from retainit._keys._common import Reduced, Reducer, found_by_name, qualified, root
+from retainit.errors import UnkeyableError
 
 __all__ = ["Reduced", "Reducer", "reducer"]
 
 
 def reducer(kind: type) -> Reducer | None:
     """What makes keys of objects of this type, or `None`."""
-    name = qualified(kind)
     own = getattr(kind, "__retain_key__", None)
     if own is not None:
+        name = qualified(kind)
         return lambda value: (f"key:{name}", own(value))
-    if issubclass(kind, enum.Enum):
-        # A class defined inside a function shares its name with those of other calls.
-        if found_by_name(kind) is None:
-            return None
-        return lambda value: (f"enum:{name}", value.value if value.name is None else value.name)
     found = _of_library(kind)
     if found is None:
-        found = _standard.reducer(kind) or _models.reducer(kind) or _refused.reducer(kind)
-    return found
+        found = _standard.reducer(kind) or _models.reducer(kind)
+    if found is None:
+        return _refused.reducer(kind)
+    if _is_told_by_name(kind):
+        return found
+    return lambda value: _local(kind, found(value))
+
+
+def _is_told_by_name(kind: type) -> bool:
+    if root(kind) in _LIBRARIES or root(kind) in sys.stdlib_module_names:
+        return True
+    # `Model[int]` of pydantic is made when it is asked for.
+    generic = getattr(kind, "__pydantic_generic_metadata__", None) or {}
+    return found_by_name(generic.get("origin") or kind) is not None
+
+
+def _local(kind: type, reduced: Reduced | None) -> Reduced | None:
+    # A class defined inside a function shares its name with those of other calls: the class itself
+    # becomes part of the key, and has one only inside the process.
+    return None if reduced is None else ("local", (kind, *reduced))
+
+
+_LIBRARIES = {"numpy", "pandas", "polars", "pyarrow"}
 
 
 def _of_library(kind: type) -> Reducer | None:
     # Classes of a library, and what users derive from them.
-    libraries = {root(base) for base in kind.__mro__}
+    libraries = _LIBRARIES & {root(base) for base in kind.__mro__}
     module: Any
     if "pandas" in libraries:
         from retainit._keys import _pandas as module
     elif "numpy" in libraries:
         from retainit._keys import _numpy as module
-    elif "polars" in libraries or "pyarrow" in libraries:
+    elif libraries:
         from retainit._keys import _arrow as module
     else:
         return None
     found: Reducer | None = module.reducer(kind)
-    return found
+    return None if found is None else _careful(kind, found)
+
+
+def _careful(kind: type, reduce: Reducer) -> Reducer:
+    """A library of another version may have other ways: that concerns the cache, and not the caller."""
+
+    def careful(value: Any) -> Reduced | None:
+        try:
+            return reduce(value)
+        except (UnkeyableError, RecursionError):
+            raise
+        except Exception as error:
+            what = f"a value of type `{qualified(kind)}` has no key, because reading it failed"
+            raise UnkeyableError(f"{what}: {type(error).__name__}: {error}") from error
+
+    return careful

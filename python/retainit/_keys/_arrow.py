@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from retainit._keys._common import Reduced, Reducer, found_by_name, qualified, refuse, root
-from retainit._native import arrow_content, arrow_schema
+from retainit._keys._common import Reduced, Reducer, qualified, refuse, root
+from retainit._native import Content, arrow_content, arrow_schema
 
 
 def reducer(kind: type) -> Reducer | None:
@@ -23,8 +23,6 @@ def reducer(kind: type) -> Reducer | None:
     else:
         return None
     if root(kind) not in ("polars", "pyarrow"):
-        if found_by_name(kind) is None:
-            return None
         name = f"{name}:{qualified(kind)}"
     return lambda value: (name, reduce(value))
 
@@ -70,5 +68,6 @@ _KINDS: dict[str, Any] = {
     "pyarrow.Schema": arrow_schema,
     "pyarrow.Field": arrow_schema,
     "pyarrow.DataType": arrow_schema,
+    "pyarrow.Buffer": Content,
     "pyarrow.RecordBatchReader": _reader,
 }

@@ -53,7 +53,8 @@ def found_by_name(value: Any) -> str | None:
     found: Any = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    if found is not value:
+    # A class method is found bound to its class.
+    if found is not value and getattr(found, "__func__", None) is not value:
         return None
     return qualified(value) if isinstance(value, type) else f"{module}.{name}"
 

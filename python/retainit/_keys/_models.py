@@ -1,23 +1,24 @@
-"""Classes that declare what they hold.
+"""Classes that declare what they hold: enums, data classes, models.
 
 A class whose `__eq__` is not the one made for it says itself what is equal, and is left to that.
 """
 
 from __future__ import annotations
 
+import enum
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from retainit._keys._common import Reduced, Reducer, found_by_name
+from retainit._keys._common import Reduced, Reducer, qualified
 
 
 def reducer(kind: type) -> Reducer | None:
     """What makes keys of such a class's objects, or `None`."""
+    name = qualified(kind)
+    if issubclass(kind, enum.Enum):
+        return lambda value: (f"enum:{name}", value.value if value.name is None else value.name)
     if hasattr(kind, "__pydantic_generic_metadata__"):
         return _pydantic(kind)
-    name = found_by_name(kind)
-    if name is None:
-        return None
     if is_dataclass(kind):
         return _dataclass(kind, name)
     if hasattr(kind, "__attrs_attrs__"):
@@ -60,14 +61,10 @@ def _is_generated(kind: type) -> bool:
 
 
 def _pydantic(kind: Any) -> Reducer | None:
-    if _first(kind, "__eq__") != "pydantic.main":
+    if _first(kind, "__eq__") not in ("pydantic.main", "pydantic.root_model"):
         return None
-    # `Model[int]` is made when it is asked for, and found nowhere.
     generic = kind.__pydantic_generic_metadata__
-    name = found_by_name(generic["origin"] or kind)
-    if name is None:
-        return None
-    name, names = f"pydantic:{name}", list(kind.model_fields)
+    name, names = f"pydantic:{qualified(generic['origin'] or kind)}", list(kind.model_fields)
 
     def reduce(value: Any) -> Reduced:
         # All that `==` compares, and which fields were given: `model_dump(exclude_unset=True)` tells.

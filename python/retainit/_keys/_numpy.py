@@ -15,6 +15,8 @@ from retainit._native import Content
 # Classes whose objects are all in their content.
 _KNOWN = {"ndarray", "matrix", "recarray", "memmap", "chararray", "MaskedArray"}
 _SIMPLE = frozenset("biufcSUmM")
+# Characters of dtypes whose arrays export what they hold as it is.
+_FLAT = frozenset("?bhilqpBHILQPefdFDSU")
 
 
 def reducer(kind: type) -> Reducer | None:
@@ -111,14 +113,20 @@ def _array_reducer(np: Any, kind: type) -> Reducer:
     complete = root(kind) == "numpy" and kind.__name__ in _KNOWN
 
     def reduce(value: Any) -> Reduced:
+        dtype = value.dtype
+        if complete and dtype.char in _FLAT and value.flags.c_contiguous:
+            # Most arrays: by the shortest way.
+            return name, (dtype.str, value.shape, Content(value))
         plain = value.view(np.ndarray)
-        parts = (describe(value.dtype), value.shape, content(plain))
+        parts = (describe(dtype), value.shape, content(plain))
         return name, parts if complete else (*parts, state(value))
 
     return reduce
 
 
 def _masked(np: Any, name: str, value: Any) -> Reduced:
+    if value is np.ma.masked:
+        return "numpy.masked", None
     # What lies under the mask is there to be read, and part of the key.
     parts = (value.data, np.ma.getmaskarray(value), value.fill_value, bool(value.hardmask))
     return name, parts if name == "numpy.MaskedArray" else (*parts, _attributes(value))

@@ -58,17 +58,17 @@ def _multi_index(value: Any) -> object:
 
 
 def _timed_index(value: Any) -> object:
-    return value.name, value.array
+    return value.name, value.array, value.freq
 
 
 def _dates(value: Any) -> object:
     # UTC where there is a zone.
     unit = getattr(value, "unit", "ns")
-    return zone(value.tz), value.asi8.view(f"M8[{unit}]"), value.freq
+    return zone(value.tz), value.asi8.view(f"M8[{unit}]")
 
 
 def _deltas(value: Any) -> object:
-    return value.asi8.view(f"m8[{getattr(value, 'unit', 'ns')}]"), value.freq
+    return value.asi8.view(f"m8[{getattr(value, 'unit', 'ns')}]")
 
 
 def _masked(value: Any) -> object:
@@ -95,6 +95,12 @@ def _strings(value: Any) -> object:
 def _sparse(value: Any) -> object:
     indices = value.sp_index.to_int_index().indices
     return len(value), value.fill_value, value.sp_values, indices
+
+
+def _offset(value: Any) -> object:
+    # By what it is made of, since its text is another in each version. A calendar is its holidays.
+    parts = {name: part for name, part in value.kwds.items() if name != "calendar"}
+    return type(value).__name__, value.n, value.normalize, parts
 
 
 def _other(value: Any) -> object:
@@ -143,6 +149,5 @@ _KINDS: dict[str, Any] = {
     "Interval": lambda value: (value.closed, value.left, value.right),
     "NaTType": lambda value: None,
     "NAType": lambda value: None,
-    # By what they are made of, since their texts are others in each version.
-    "BaseOffset": lambda value: (type(value).__name__, value.n, value.normalize, value.kwds),
+    "BaseOffset": _offset,
 }

@@ -23,8 +23,8 @@ def reducer(kind: type) -> Reducer | None:
     if issubclass(kind, type):
         return _type
     if issubclass(kind, pathlib.PurePath):
-        path = found_by_name(kind)
-        return None if path is None else lambda value: (f"path:{path}", os.fspath(value))
+        name = qualified(kind)
+        return lambda value: (f"path:{name}", os.fspath(value))
     if issubclass(kind, datetime.tzinfo):
         return _timezone
     by_name = _BY_NAME.get(f"{kind.__module__}.{kind.__name__}")

@@ -68,10 +68,11 @@ fn rows<const SIZE: usize>(info: &TensorInfo, elements: &[u8], out: &mut Vec<u8>
             out.extend_from_slice(&elements[at..at + extent * SIZE]);
             return;
         }
-        out.extend((0..extent).flat_map(|i| {
-            let at = at + i * stride;
-            *elements[at..].first_chunk::<SIZE>().expect("the tensor fits its elements")
-        }));
+        for i in 0..extent {
+            let element: &[u8; SIZE] =
+                elements[at + i * stride..].first_chunk().expect("the tensor fits its elements");
+            out.extend_from_slice(element);
+        }
     });
 }
 

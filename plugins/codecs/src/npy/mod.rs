@@ -44,12 +44,13 @@ pub(crate) fn write(info: &TensorInfo, elements: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Whether elements are of a type whose bytes say all, on any machine. What comes as plain bytes (`|V3`) is
-/// such a type; records and objects are not.
+/// such a type; records and objects are not. Text, bytes and plain bytes may be of no size.
 fn is_plain(dtype: &str) -> bool {
     let opaque = dtype.strip_prefix("|V").is_some_and(|number| {
-        !number.is_empty() && !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit())
+        let padded = number.len() > 1 && number.starts_with('0');
+        !number.is_empty() && !padded && number.bytes().all(|byte| byte.is_ascii_digit())
     });
-    opaque || Dtype::parse(dtype).is_some()
+    opaque || matches!(dtype, "|S0" | "<U0" | ">U0") || Dtype::parse(dtype).is_some()
 }
 
 #[cold]

@@ -1,0 +1,151 @@
+//! The bytes of a value file in memory, for one reader alone, who may write to them.
+//!
+//! Small files are copied: that costs less than the faults of a map that is read once. Large ones are
+//! mapped privately: what a reader writes goes to pages of its own, never to the file.
+
+use std::alloc::{self, Layout};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+use std::sync::{Arc, TryLockError};
+
+use memmap2::{MmapMut, MmapOptions};
+
+use crate::fault::Guard;
+use crate::mapping::Lost;
+
+/// Files up to this many bytes are copied. Beyond it the allocator takes fresh memory from the system
+/// each time, and a map costs no more than that.
+const COPIED: u64 = 128 * 1024;
+/// What the first byte's address is a multiple of: what vector instructions and Arrow ask for. Maps
+/// begin with a page.
+pub const ALIGNMENT: usize = 64;
+
+/// Bytes of a value file.
+#[derive(Debug)]
+pub enum Content {
+    /// In memory of their own.
+    Copied(Copied),
+    /// Mapped.
+    Mapped(Mapped),
+}
+
+impl Content {
+    /// The `size` bytes of `file`, whose length has been checked. A loss that is noticed while they are
+    /// in use is put under `name` into `lost`.
+    pub fn read(file: &File, name: &str, size: u64, lost: &Arc<Lost>) -> io::Result<Self> {
+        let copy = || Copied::read(file, size as usize).map(Content::Copied);
+        if size <= COPIED {
+            return copy();
+        }
+        // The number of maps is bounded, by us and by the system.
+        let Some(guard) = Guard::reserve() else { return copy() };
+        // Not populated: that costs more than the faults of a reader who goes through it once. No swap is
+        // reserved for pages that hardly anybody writes to.
+        let mut options = MmapOptions::new();
+        options.len(size as usize).no_reserve_swap();
+        // SAFETY: a private map of a regular file in a directory that only trusted users write to. This
+        // program never changes or shortens such a file; where somebody else does, the guard mends it.
+        match unsafe { options.map_copy(file) } {
+            Ok(map) => {
+                guard.watch(&map);
+                Ok(Content::Mapped(Mapped { guard, map, name: name.to_owned(), lost: Arc::clone(lost) }))
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => copy(),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Content {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Content::Copied(copied) => copied.as_ref(),
+            Content::Mapped(mapped) => &mapped.map,
+        }
+    }
+}
+
+/// A private map.
+#[derive(Debug)]
+pub struct Mapped {
+    // Dropped before the map.
+    guard: Guard,
+    map: MmapMut,
+    name: String,
+    lost: Arc<Lost>,
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        if !self.guard.is_lost() {
+            return;
+        }
+        // Not waiting: in a forked child, a thread that is not there may hold the lock.
+        match self.lost.try_lock() {
+            Ok(mut lost) => lost.push(std::mem::take(&mut self.name)),
+            Err(TryLockError::Poisoned(lost)) => lost.into_inner().push(std::mem::take(&mut self.name)),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+}
+
+/// Bytes in memory of their own.
+#[derive(Debug)]
+pub struct Copied {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the memory belongs to this value alone.
+unsafe impl Send for Copied {}
+// SAFETY: as above; sharing gives access to bytes that nobody changes meanwhile.
+unsafe impl Sync for Copied {}
+
+impl Copied {
+    fn layout(len: usize) -> io::Result<Layout> {
+        Layout::from_size_align(len.max(1), ALIGNMENT).map_err(|_| io::ErrorKind::OutOfMemory.into())
+    }
+
+    fn read(file: &File, len: usize) -> io::Result<Self> {
+        let layout = Self::layout(len)?;
+        // SAFETY: the layout has a size above zero.
+        let start = NonNull::new(unsafe { alloc::alloc(layout) }).ok_or(io::ErrorKind::OutOfMemory)?;
+        let copied = Copied { start, len };
+        let mut at = 0;
+        while at < len {
+            // SAFETY: the rest of the allocation is writable, and the descriptor is open.
+            let got = unsafe {
+                libc::pread(file.as_raw_fd(), start.as_ptr().add(at).cast(), len - at, at as libc::off_t)
+            };
+            match got {
+                0 => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file was cut short")),
+                1.. => at += got as usize,
+                _ => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(copied)
+    }
+}
+
+impl AsRef<[u8]> for Copied {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: all `len` bytes were written when the value was made.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        if let Ok(layout) = Self::layout(self.len) {
+            // SAFETY: allocated with the same layout, and not used any more.
+            unsafe { alloc::dealloc(self.start.as_ptr(), layout) };
+        }
+    }
+}
