@@ -6,11 +6,12 @@ use std::sync::Arc;
 use retainit_plugin_api::abi::call::NEVER;
 use retainit_plugin_api::sdk::Value;
 
+use crate::buffer;
 use crate::codec::Compressor;
 use crate::codecs::Codecs;
 use crate::entry::{self, Meta, Seal, Unreadable};
 use crate::error::{Error, ErrorKind, Result};
-use crate::language::{Dumped, Payload};
+use crate::language::{Bytes, Dumped, Payload};
 
 /// More than this many bytes are not compressed, and nothing is decompressed into more.
 const MOST: u64 = 1 << 30;
@@ -68,7 +69,7 @@ impl Format {
     ///
     /// # Errors
     /// The compressor failed, or the system has no random numbers.
-    pub fn seal<B: AsRef<[u8]>>(
+    pub fn seal<B: Bytes>(
         &self,
         key: &[u8],
         schema: &str,
@@ -91,6 +92,15 @@ impl Format {
             plain_len: plain.len() as u64,
         };
         let stored = compressed.as_ref().map_or(plain, |(_, value)| value.as_bytes().unwrap_or_default());
+        // Encrypting in place would change the bytes, which another tier may want as well.
+        if let (None, false, Some(value)) =
+            (&compressed, matches!(self.seal, Seal::Encrypted(_)), dumped.bytes.value())
+        {
+            let write = |buffer: &mut [u8], room: usize| self.seal.seal_in(key, &meta, buffer, room);
+            if let Some(entry) = buffer::extend(value, write) {
+                return entry;
+            }
+        }
         self.seal.seal(key, &meta, stored).map(Value::from_vec)
     }
 

@@ -14,7 +14,7 @@ use retainit_plugin_api::sdk::{Evicted, Value};
 
 use crate::lock::Mutex;
 use crate::operations::Operations;
-use crate::{clock, fork};
+use crate::{buffer, clock, fork};
 
 /// Hears of evicted keys, with a reason for each. Runs on any thread, outside locks of the host.
 pub type OnEvicted = dyn Fn(&[&[u8]], &[Evicted]) + Send + Sync;
@@ -283,13 +283,8 @@ pub(crate) fn printable(text: &[u8]) -> String {
 }
 
 unsafe extern "C" fn allocate(_context: *mut c_void, len: usize) -> value::Value {
-    let mut bytes: Vec<u8> = Vec::new();
     // A length that cannot be had is the plugin's error to report, not the process's end.
-    if bytes.try_reserve_exact(len).is_err() {
-        return value::Value::NONE;
-    }
-    bytes.resize(len, 0);
-    Value::from_vec(bytes).into_raw()
+    buffer::allocate(len).map_or(value::Value::NONE, Value::into_raw)
 }
 
 unsafe extern "C" fn clock_of(_context: *mut c_void, which: u32) -> i64 {

@@ -63,6 +63,12 @@ impl Payload {
     }
 }
 
+/// Bytes that an object was dumped into.
+pub trait Bytes: AsRef<[u8]> + Send + Sync {
+    /// The value that has them, if one has.
+    fn value(&self) -> Option<&Value>;
+}
+
 /// What an object was dumped into.
 pub struct Dumped<B> {
     /// The codec that reads it.
@@ -78,7 +84,7 @@ pub trait Language {
     /// An owned reference to an object.
     type Object;
     /// What an object was dumped into.
-    type Bytes: AsRef<[u8]> + Send + Sync;
+    type Bytes: Bytes;
 
     /// A handle that a backend with `OBJECTS` can keep.
     fn hold(&self, object: &Self::Object) -> Value;

@@ -12,6 +12,7 @@
 //! | [`config`], [`units`], [`nearest`] | configuration files, durations and sizes, "did you mean" |
 //! | [`clock`], [`fork`] | the process's clock, the process's rarely taken locks |
 
+mod buffer;
 pub mod clock;
 pub mod codec;
 pub mod codecs;

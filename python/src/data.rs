@@ -17,7 +17,7 @@ use retainit_core::abi::codec::{form, Data, Tensor};
 use retainit_core::abi::value::{self as raw, Slice};
 use retainit_core::codec::Serializer;
 use retainit_core::format::Format;
-use retainit_core::language::{Dumped, Payload};
+use retainit_core::language::{self, Dumped, Payload};
 use retainit_core::sdk::Value;
 use retainit_core::{Error, ErrorKind};
 
@@ -62,6 +62,15 @@ impl AsRef<[u8]> for Bytes {
         match self {
             Bytes::Python(bytes) => bytes,
             Bytes::Value(value) => value.as_bytes().unwrap_or_default(),
+        }
+    }
+}
+
+impl language::Bytes for Bytes {
+    fn value(&self) -> Option<&Value> {
+        match self {
+            Bytes::Python(_) => None,
+            Bytes::Value(value) => Some(value),
         }
     }
 }
@@ -169,9 +178,9 @@ fn serialize(py: Python<'_>, serializer: &Serializer, data: &Data, long: bool) -
     // SAFETY: what the data points to stays in place, and nobody else uses it until the call is over.
     unsafe impl Send for Shared<'_> {}
     let shared = Shared(data);
-    // SAFETY: the caller keeps what `data` points to valid for the call.
     let call = move || {
         let shared = &shared;
+        // SAFETY: the caller keeps what `data` points to valid for the call.
         unsafe { serializer.serialize(shared.0) }
     };
     Ok(if long { py.detach(call) } else { call() }?)

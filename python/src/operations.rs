@@ -68,14 +68,13 @@ pub fn make<'py>(
     )
 }
 
+/// Backend, format, seconds to live or `None`, namespace.
+type TierOptions<'py> = (PyRef<'py, Backend>, PyRef<'py, Format>, Option<f64>, String);
+
 /// Gives a function its tiers, `(backend, format, ttl in seconds or None, namespace)` each, nearest
 /// first, and the version of what it stores there.
 #[pyfunction]
-pub fn set_tiers(
-    function: &Bound<'_, PyAny>,
-    tiers: Vec<(PyRef<'_, Backend>, PyRef<'_, Format>, Option<f64>, String)>,
-    version: &str,
-) -> PyResult<()> {
+pub fn set_tiers(function: &Bound<'_, PyAny>, tiers: Vec<TierOptions<'_>>, version: &str) -> PyResult<()> {
     let engine = &function::of(function)?.cold()?.engine;
     let tiers = tiers
         .into_iter()

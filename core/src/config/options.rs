@@ -180,7 +180,8 @@ mod tests {
             (
                 json!({"max_sise": 1}),
                 "unknown option `max_sise` for backend `b` (retainit.yaml:7): expected one of `max_bytes`, `max_size`, \
-                 `mmap`, `policy`, `share`, `timeout`, `url`, `ttl`, `namespace`; hint: did you mean `max_size`?",
+                 `mmap`, `policy`, `share`, `timeout`, `url`, `ttl`, `namespace`, \
+                 `serializer`, `compression`, `compression_threshold`, `encryption`, `encryption_key`, `integrity`, `pickle`; hint: did you mean `max_size`?",
             ),
             (
                 json!({"max_size": "many"}),
@@ -224,7 +225,8 @@ mod tests {
         let closed = prepare(source, &options, &json!({"type": "object"})).unwrap_err();
         assert_eq!(
             closed.to_string(),
-            "unknown option `a` for backend `b`: expected one of `ttl`, `namespace`"
+            "unknown option `a` for backend `b`: expected one of `ttl`, `namespace`, \
+             `serializer`, `compression`, `compression_threshold`, `encryption`, `encryption_key`, `integrity`, `pickle`"
         );
     }
 }

@@ -305,7 +305,7 @@ retainit:
             (
                 "retainit:\n  backends:\n    t: {type: tiered, tier: [a]}\n",
                 "unknown option `tier` for backend `t` (/etc/app/retainit.yaml:3): expected one of `type`, `tiers`, `ttl`, \
-                 `namespace`; hint: did you mean `tiers`?",
+                 `namespace`, `serializer`, `compression`, `compression_threshold`, `encryption`, `encryption_key`, `integrity`, `pickle`; hint: did you mean `tiers`?",
             ),
             (
                 "retainit:\n  backends:\n    t: {type: tiered, tiers: []}\n",

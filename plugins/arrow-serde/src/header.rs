@@ -15,7 +15,7 @@ use crate::stream::Table;
 /// The text for `table`.
 pub fn encode(table: &Table) -> Result<String> {
     let empty = Table { schema: table.schema.clone(), batch: table.batch.as_ref().map(without_rows) };
-    Ok(STANDARD.encode(ipc::encode(&empty)?))
+    Ok(STANDARD.encode(ipc::encode(&empty)?.to_vec()))
 }
 
 /// The table without rows. Its batch is `None` where there was none, and the whole batch where it has no columns.

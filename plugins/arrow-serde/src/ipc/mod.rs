@@ -3,11 +3,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `write` | messages laid out so that every buffer begins at a multiple of 64 bytes |
-//! | `memory` | where they are written |
 //! | `message` | from bytes to messages, whose claims are checked against the bytes that are there |
 //! | `read` | from messages to arrays that lie in the bytes |
 
-mod memory;
 mod message;
 mod read;
 mod write;

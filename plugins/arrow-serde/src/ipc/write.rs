@@ -4,28 +4,44 @@ use arrow_buffer::Buffer;
 use arrow_ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_ipc::MetadataVersion;
 use arrow_schema::ArrowError;
-use retainit_plugin_api::sdk::{Error, ErrorKind, Result};
+use retainit_plugin_api::sdk::Result;
 
-use super::memory::Memory;
 use super::ALIGNMENT;
 use crate::contain::unsupported;
 use crate::stream::Table;
 
-/// The stream's bytes, in memory that is aligned as a reader wants it.
+/// A stream as the pieces it is made of.
+pub struct Stream(Vec<Buffer>);
+
+/// The stream of a table.
 ///
-/// The encoder gives its messages as references to the arrays' own buffers, so that this copies each byte once.
-/// The host's `allocate` would not do: it clears its buffers, which is a second walk over the memory, and does not
-/// align them.
-pub fn encode(table: &Table) -> Result<Memory> {
-    let segments = segments(table).map_err(unsupported)?;
-    let len = segments.iter().map(Buffer::len).sum();
-    let Some(mut out) = Memory::with_capacity(len) else {
-        return Err(Error::new(ErrorKind::Retryable, format!("no memory for an entry of {len} bytes")));
-    };
-    for segment in &segments {
-        out.extend(segment);
+/// The encoder gives its messages as references to the arrays' own buffers, so that [`Stream::write`] copies each
+/// byte once.
+pub fn encode(table: &Table) -> Result<Stream> {
+    segments(table).map(Stream).map_err(unsupported)
+}
+
+impl Stream {
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(Buffer::len).sum()
     }
-    Ok(out)
+
+    /// Writes it into as many bytes as it has.
+    pub fn write(&self, mut out: &mut [u8]) {
+        for segment in &self.0 {
+            let (place, rest) = out.split_at_mut(segment.len());
+            place.copy_from_slice(segment);
+            out = rest;
+        }
+    }
+
+    /// Its bytes.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len()];
+        self.write(&mut bytes);
+        bytes
+    }
 }
 
 fn segments(table: &Table) -> Result<Vec<Buffer>, ArrowError> {
