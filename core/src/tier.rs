@@ -13,7 +13,8 @@ use crate::format::Format;
 use crate::function::Function;
 use crate::instance::Instance;
 use crate::language::{Dumped, Language};
-use crate::{clock, key, verified};
+use crate::verified::Version;
+use crate::{clock, key};
 
 /// With more bytes than this, the language's other threads go on meanwhile.
 const LONG: usize = 64 * 1024;
@@ -173,7 +174,8 @@ impl Tier {
         let len = value.weight() as usize;
         // What others can write may change under the same token.
         let private = self.has(capability::PRIVATE);
-        let verified = private && verified::contains(len, token);
+        let version = private.then(|| Version::of(len, self.instance.number(), key, token)).flatten();
+        let verified = version.is_some_and(Version::is_verified);
         let exclusive = self.has(capability::EXCLUSIVE);
         let open = || self.format.open(key, &self.schema, value, now, exclusive, verified);
         // Checking and decompressing much takes a while.
@@ -184,8 +186,8 @@ impl Tier {
         let left = if opened.expires == entry::NEVER { NEVER } else { opened.expires - now };
         let object = language.load(&opened.codec, opened.codec_version, opened.payload, &self.format)?;
         // Only now: whoever reads it next relies on all of it having been read once.
-        if private && !verified {
-            verified::add(len, token);
+        if let Some(version) = version.filter(|_| !verified) {
+            version.remember();
         }
         Ok(Some((object, left)))
     }

@@ -111,6 +111,12 @@ impl Instance {
         &self.name
     }
 
+    /// A number that no other instance of the process has or will have.
+    pub(crate) fn number(&self) -> usize {
+        // Contexts are never freed.
+        std::ptr::from_ref(self.context).addr()
+    }
+
     /// What it is an instance of.
     pub fn component(&self) -> &Component {
         &self.component
