@@ -102,7 +102,7 @@ def test_an_entry_of_another_version_is_a_miss_even_under_the_right_key() -> Non
     function(version=2)(2)
 
     def replay(connection: sqlite3.Connection) -> None:
-        (first, one), (second, other) = values(connection)
+        (first, _), (second, _) = values(connection)
         key = connection.execute("select key from entry where id = ?", (first,)).fetchone()[0]
         connection.execute("delete from entry where id = ?", (first,))
         # As if version 1 had the key of version 2.
