@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from retainit import ConfigurationError, DiskConfig, PicklePolicy, SerializationError, load_config, retain
+from retainit import (
+    ConfigurationError,
+    DiskConfig,
+    PicklePolicy,
+    SerializationError,
+    _native,
+    load_config,
+    retain,
+)
 from retainit._registry import get_backend, resolve
 
 
@@ -266,3 +274,43 @@ def test_the_options_in_a_file(tmp_path: Path) -> None:
         ConfigurationError, match=r"option `compression` of backend `far` \(.*retainit.yaml:7\): exp"
     ):
         load_config(file)
+
+
+def test_pickle_is_refused_both_ways_where_others_can_write(disk: Callable[..., DiskConfig]) -> None:
+    """With a tier that says so of itself, as one in another process or on another host does."""
+    key = secrets.token_bytes(32)
+    cases: list[tuple[str, str, bytes | None, bool]] = [
+        ("local", "checksum", None, False),
+        ("local", "signed", key, True),
+        ("signed", "encrypted", key, True),
+        ("always", "checksum", None, True),
+        ("never", "signed", key, False),
+    ]
+    for mode, seal, secret, allowed in cases:
+        keyring = _native.Keyring([secret]) if secret else None
+        (tier,) = resolve(disk())
+        _values[:] = [Point(1, 2)]
+        function = retain(produce, backend=disk())
+        # From here on it has the tiers that it is given.
+        function.cache_get(1)
+        private, shared = (
+            _native.Format("auto", None, seal, keyring, (mode, None, None), private)
+            for private in (True, False)
+        )
+        _native.set_tiers(function, [(tier.backend, shared, None, mode + seal)], "")
+        function(1)
+        function(1)
+        assert (len(_values) == 2) == allowed, (mode, seal)
+        if not allowed and mode != "never":
+            # What was pickled while the place was private is not loaded from it any more.
+            _native.set_tiers(function, [(tier.backend, private, None, mode + seal)], "")
+            function(1)
+            before = len(_values)
+            function(1)
+            assert len(_values) == before
+            _native.set_tiers(function, [(tier.backend, shared, None, mode + seal)], "")
+            function(1)
+            assert len(_values) == before + 1
+        # Plain data needs no pickle.
+        function.cache_set({"a": 1}, 2)
+        assert function.cache_get(2) == {"a": 1}
