@@ -159,7 +159,8 @@ def test_wide_frames_do_not_come_back_fragmented(dtypes: str, through: Through, 
         for mapped in (True, False):
             restored = through(frame, mapped=mapped)
             same(restored, frame)
-            restored.iloc[1:, 7] = restored.iloc[:2, 7].to_numpy()
+            if len(restored):
+                restored.iloc[1:, 7] = restored.iloc[:2, 7].to_numpy()
             # pandas would warn here, and warnings are errors.
             restored["new"] = 1
 
