@@ -8,11 +8,9 @@ those, this file puts them into `retainit/_plugins/`, and maturin does all the r
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,11 +18,10 @@ from typing import Any
 
 import maturin
 
+from plugin_libraries import LIBRARY_SUFFIXES, build_libraries, chosen_profile
 from source_archive import write_source_archive
 
 BUNDLED = ("retainit-memory", "retainit-disk", "retainit-codecs", "retainit-compress")
-LIBRARY_SUFFIXES = (".so", ".dylib", ".dll")
-PROFILES = ("release", "dev")
 # Where the distribution's own pyproject.toml is; the front end may have started us further up.
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -72,42 +69,12 @@ get_requires_for_build_sdist = get_requires_for_build_wheel
 
 
 def _prepare_build() -> None:
-    profile = os.environ.get("RETAINIT_BUILD_PROFILE", "release")
-    if profile not in PROFILES:
-        sys.exit(f"unknown RETAINIT_BUILD_PROFILE `{profile}`: expected one of `release`, `dev`")
+    profile = chosen_profile()
     os.chdir(PROJECT)
-    _install_plugins(_build_plugins(profile))
+    _install_plugins(build_libraries(BUNDLED, profile))
     # A front end runs each hook in a process of its own, so there is nobody to restore this for.
     others = os.environ.get("MATURIN_PEP517_ARGS", "")
     os.environ["MATURIN_PEP517_ARGS"] = f"{others} --profile {profile}".strip()
-
-
-def _build_plugins(profile: str) -> list[Path]:
-    """Builds every bundled plugin; returns the paths of their shared libraries."""
-    command = [
-        "cargo",
-        "build",
-        f"--profile={profile}",
-        "--message-format=json-render-diagnostics",
-        *(argument for crate in BUNDLED for argument in ("--package", crate)),
-    ]
-    print("Running `{}`".format(" ".join(command)), flush=True)
-    build = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if build.returncode != 0:
-        sys.exit(f"the bundled plugins could not be built: cargo ended with {build.returncode}")
-    # Asking cargo for the paths, rather than composing them, follows any target directory and platform.
-    messages = [json.loads(line) for line in build.stdout.splitlines() if line.startswith(b"{")]
-    libraries = {
-        message["target"]["name"].replace("_", "-"): Path(file)
-        for message in messages
-        if message["reason"] == "compiler-artifact" and "cdylib" in message["target"]["crate_types"]
-        for file in message["filenames"]
-        if file.endswith(LIBRARY_SUFFIXES)
-    }
-    missing = [crate for crate in BUNDLED if crate not in libraries]
-    if missing:
-        sys.exit(f"no shared library came out of {', '.join(missing)}: is `cdylib` in its crate-type?")
-    return [libraries[crate] for crate in BUNDLED]
 
 
 def _install_plugins(libraries: list[Path]) -> None:

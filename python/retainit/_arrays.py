@@ -8,6 +8,7 @@ from typing import Any
 
 from retainit._frames._columns import plain_dtype
 from retainit._frames._exact import Inexact as Inexact
+from retainit._frames._exact import full_name, library_of
 
 Tensor = tuple[str, tuple[int, ...], tuple[int, ...], object]
 
@@ -19,11 +20,11 @@ def to_tensor(value: object) -> Tensor | None:
     value is no array, `Inexact` if it is one that its elements do not say all about. Scalars are no arrays.
     """
     kind = type(value)
-    if not any(base.__name__ == "ndarray" and base.__module__ == "numpy" for base in kind.__mro__):
+    if not any(base.__name__ == "ndarray" and library_of(base) == "numpy" for base in kind.__mro__):
         return None
     np = import_module("numpy")
     if kind is not np.ndarray:
-        raise Inexact(f"`{kind.__module__}.{kind.__qualname__}` is a subclass of NumPy's array")
+        raise Inexact(f"`{full_name(kind)}` is a subclass of NumPy's array")
     array: Any = value
     dtype = plain_dtype(array.dtype)
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous

@@ -10,30 +10,29 @@ use crate::outcall;
 /// Stands for `bytes` of the same content where keys are made. What it is made of exports a buffer
 /// that is contiguous.
 #[pyclass(module = "retainit._native", frozen)]
-pub struct Content(Py<PyAny>);
+pub struct Content {
+    buffer: Py<PyAny>,
+    /// Whether other threads may run meanwhile. While a buffer is exported it cannot be resized: where
+    /// that is an everyday thing to do, another thread would get an error that it has not asked for.
+    pub shared: bool,
+}
 
 #[pymethods]
 impl Content {
     #[new]
-    fn new(buffer: Py<PyAny>) -> Self {
-        Content(buffer)
+    #[pyo3(signature = (buffer, *, shared=true))]
+    fn new(buffer: Py<PyAny>, shared: bool) -> Self {
+        Content { buffer, shared }
     }
 }
 
 impl Content {
-    /// Borrows the bytes, which keep their place meanwhile.
+    /// Borrows the bytes.
     ///
     /// # Errors
     /// There is no such buffer.
     pub fn export(&self, py: Python<'_>) -> PyResult<Exported> {
-        let mut view = Box::new(MaybeUninit::uninit());
-        // SAFETY: attached and valid; the view stays where it is until it is released.
-        unsafe {
-            if outcall::get_buffer(self.0.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_SIMPLE) < 0 {
-                return Err(PyErr::fetch(py));
-            }
-            Ok(Exported(view.assume_init()))
-        }
+        Exported::of(self.buffer.bind(py))
     }
 }
 
@@ -41,6 +40,21 @@ impl Content {
 pub struct Exported(Box<ffi::Py_buffer>);
 
 impl Exported {
+    /// Borrows an object's bytes, which keep their place meanwhile.
+    ///
+    /// # Errors
+    /// It has no contiguous buffer.
+    pub fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut view = Box::new(MaybeUninit::uninit());
+        // SAFETY: attached and valid; the view stays where it is until it is released.
+        unsafe {
+            if outcall::get_buffer(object.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_SIMPLE) < 0 {
+                return Err(PyErr::fetch(object.py()));
+            }
+            Ok(Exported(view.assume_init()))
+        }
+    }
+
     /// The bytes. Whoever writes to them at the same time, as other threads may where the caller lets
     /// go of the interpreter's lock, gets a key of what was there in part.
     pub fn as_slice(&self) -> &[u8] {

@@ -13,7 +13,7 @@ use pyo3::types::{
 };
 use retainit_core::key::{digest, tag, KeyBuffer};
 
-use crate::content::Content;
+use crate::content::{Content, Exported};
 use crate::errors::UNKEYABLE;
 use crate::handle;
 use crate::intern::Interns;
@@ -177,7 +177,7 @@ impl<'py> Encoder<'_, 'py> {
             return tuple.iter().try_for_each(|item| self.nested(&item, depth - 1));
         }
         if let Ok(bytes) = object.cast_exact::<PyBytes>() {
-            self.bytes(object.py(), bytes.as_bytes());
+            self.bytes(object.py(), bytes.as_bytes(), true);
             return Ok(());
         }
         if let Ok(int) = object.cast_exact::<PyInt>() {
@@ -217,13 +217,13 @@ impl<'py> Encoder<'_, 'py> {
             self.key.extend(&complex.imag().to_bits().to_le_bytes());
             return Ok(());
         }
-        if let Ok(bytes) = object.cast_exact::<PyByteArray>() {
-            self.key.bytes(tag::BYTEARRAY, &bytes.to_vec());
+        if object.is_exact_instance_of::<PyByteArray>() {
+            self.key.bytes(tag::BYTEARRAY, Exported::of(object)?.as_slice());
             return Ok(());
         }
         if let Ok(content) = object.cast_exact::<Content>() {
-            let exported = content.get().export(object.py())?;
-            self.bytes(object.py(), exported.as_slice());
+            let content = content.get();
+            self.bytes(object.py(), content.export(object.py())?.as_slice(), content.shared);
             return Ok(());
         }
         self.other(object, depth)
@@ -284,9 +284,9 @@ impl<'py> Encoder<'_, 'py> {
         }))
     }
 
-    fn bytes(&mut self, py: Python<'py>, bytes: &[u8]) {
+    fn bytes(&mut self, py: Python<'py>, bytes: &[u8], shared: bool) {
         // At the end of the interpreter a thread that lets go of its lock may never get it again.
-        if bytes.len() < DETACH || handle::is_closed() {
+        if !shared || bytes.len() < DETACH || handle::is_closed() {
             self.key.bytes(tag::BYTES, bytes);
         } else {
             let digest = py.detach(|| digest(tag::BYTES, bytes));

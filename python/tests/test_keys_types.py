@@ -164,6 +164,11 @@ def test_classes_that_share_a_name_are_told_apart(counted: Any) -> None:
 # --- models --------------------------------------------------------------------------------------
 
 
+@dataclasses.dataclass
+class Point:
+    x: int
+
+
 @attrs.define
 class Item:
     name: str
@@ -258,6 +263,12 @@ def test_a_models_own_equality_comes_first(counted: Any) -> None:
     assert f(Identity("a")) is not f(Identity("a"))
     with pytest.raises(UnkeyableError, match="outside this process"):
         key(Loose(name="a"))
+
+
+def test_an_object_that_was_never_finished_does_not_fail_the_call(counted: Any) -> None:
+    unfinished = Point.__new__(Point)
+    with pytest.warns(UnkeyableWarning, match="argument `x`: .* reading it failed: AttributeError"):
+        assert counted()(unfinished)[0] == 1
 
 
 # --- methods -------------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ fn build() -> Outcome<PathBuf> {
         "--target-dir",
     ]);
     // GCC marks some static tables as gone with their scope, where there is nothing to be marked.
-    build.env("TARGET_CFLAGS", "-fno-sanitize-address-use-after-scope");
+    build.env(format!("CFLAGS_{}", host.replace('-', "_")), "-fno-sanitize-address-use-after-scope");
     build.arg(&folder).env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", INSTRUMENTS.join("\x1f"));
     run_command(&mut build).map_err(|error| {
         format!("{error}\nhint: libFuzzer needs a C++ compiler (on Debian and Ubuntu: `apt-get install g++`)")

@@ -1,8 +1,10 @@
 //! The targets, a file each.
 
+mod codecs;
 mod compress;
 mod config;
 mod entry;
+mod frames;
 mod plugin;
 mod tree;
 
@@ -28,4 +30,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "zstd", longest: 4096, run: compress::zstd, seeds: compress::zstd_seeds },
     Target { name: "lz4", longest: 4096, run: compress::lz4, seeds: compress::lz4_seeds },
     Target { name: "tree", longest: 4096, run: tree::check, seeds: tree::seeds },
+    Target { name: "msgpack", longest: 4096, run: codecs::msgpack, seeds: tree::seeds },
+    Target { name: "json", longest: 4096, run: codecs::json, seeds: codecs::json_seeds },
+    Target { name: "text", longest: 256, run: codecs::text, seeds: codecs::text_seeds },
+    Target { name: "npy", longest: 2048, run: codecs::npy, seeds: codecs::npy_seeds },
+    Target { name: "arrow", longest: 8192, run: frames::arrow, seeds: frames::arrow_seeds },
+    Target { name: "parquet", longest: 8192, run: frames::parquet, seeds: frames::parquet_seeds },
+    Target { name: "csv", longest: 4096, run: frames::csv, seeds: frames::csv_seeds },
 ];

@@ -15,9 +15,9 @@ use memmap2::{MmapMut, MmapOptions};
 use crate::fault::Guard;
 use crate::mapping::Lost;
 
-/// Files up to this many bytes are copied. Beyond it the allocator takes fresh memory from the system
-/// each time, and a map costs no more than that.
-const COPIED: u64 = 128 * 1024;
+/// Files up to this many bytes are copied. Beyond it the allocator returns memory to the system at each
+/// release and takes it anew, page by page, and a map costs less than that.
+const COPIED: u64 = 64 * 1024;
 /// What the first byte's address is a multiple of: what vector instructions and Arrow ask for. Maps
 /// begin with a page.
 pub const ALIGNMENT: usize = 64;

@@ -6,10 +6,10 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use retainit_plugin_api::sdk::ErrorKind;
+use retainit_plugin_api::sdk::{Error, ErrorKind, Result};
 
 use crate::config::Options;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{io_error, Failure, Outcome};
 use crate::wait::Wait;
 
 /// Device and inode: two files are the same file if these are equal.
@@ -76,10 +76,23 @@ impl Directory {
                 .map_err(|error| Failure::io(&format!("create `{}`", parent.display()), &error))?;
         }
         self.create(&self.base)?;
+        let found = fs::metadata(&self.base)
+            .map_err(|error| Failure::io(&format!("look at `{}`", self.base.display()), &error))?;
+        Ok(self.check_found(&found)?)
+    }
+
+    /// Refuses what [`Directory::prepare`] would refuse, if it is there already.
+    pub fn check(&self) -> Result<()> {
+        match fs::metadata(&self.base) {
+            Ok(found) => self.check_found(&found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io_error(&format!("look at `{}`", self.base.display()), &error)),
+        }
+    }
+
+    fn check_found(&self, found: &Metadata) -> Result<()> {
         let path = self.base.display();
-        let found =
-            fs::metadata(&self.base).map_err(|error| Failure::io(&format!("look at `{path}`"), &error))?;
-        let refuse = |message: String| Err(Failure::refused(ErrorKind::Configuration, message));
+        let refuse = |message: String| Err(Error::new(ErrorKind::Configuration, message));
         if !found.is_dir() {
             return refuse(format!("`{path}` is not a directory; hint: choose another `base_path`"));
         }

@@ -88,6 +88,8 @@ impl Backend for DiskBackend {
 
     fn open(options: Options, host: Host) -> Result<Self> {
         let database = Arc::new(Database::new(options.check()?, host));
+        // Made at the first use only; but one that must not be used is said now, when somebody listens.
+        database.directory.check()?;
         Ok(DiskBackend { database: AtomicPtr::new(Arc::into_raw(database).cast_mut()) })
     }
 

@@ -81,7 +81,7 @@ fn a_directory_that_others_can_write_is_refused() {
         let path = scratch.cache();
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        let error = Cache::open(&path).set("key", b"value").unwrap_err();
+        let error = Cache::try_with(&path, serde_json::json!({})).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert_eq!(
             error.message(),
@@ -90,6 +90,21 @@ fn a_directory_that_others_can_write_is_refused() {
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
         Cache::open(&path).set("key", b"value").unwrap();
     }
+}
+
+#[test]
+fn a_directory_that_comes_later_is_checked_before_it_is_used() {
+    let scratch = Scratch::new("later");
+    let path = scratch.cache();
+    let cache = Cache::open(&path);
+    assert!(!path.exists(), "opening makes nothing");
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+    let error = cache.set("key", b"value").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.message().contains("can be written by everybody (mode 0o777): expected 0o700"), "{error}");
+    fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+    cache.set("key", b"value").unwrap();
 }
 
 #[test]
@@ -118,9 +133,9 @@ fn a_path_through_a_file_is_a_configuration_error() {
     let scratch = Scratch::new("through");
     fs::write(scratch.cache(), "a file").unwrap();
     for path in [scratch.cache(), scratch.cache().join("below")] {
-        let cache = Cache::open(&path);
-        assert_eq!(cache.set("key", b"value").unwrap_err().kind(), ErrorKind::Configuration);
-        assert_eq!(cache.get("key").unwrap_err().kind(), ErrorKind::Configuration);
+        let error = Cache::try_with(&path, serde_json::json!({})).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        assert!(error.message().contains("hint: choose another `base_path`"), "{error}");
     }
     assert_eq!(fs::read(scratch.cache()).unwrap(), b"a file");
 }
@@ -193,14 +208,15 @@ fn a_directory_of_somebody_else_is_refused() {
     // SAFETY: has no preconditions.
     if unsafe { libc::geteuid() } != 0 {
         // Only root can give a directory away; everybody has root's.
-        let error = Cache::open(Path::new("/")).set("key", b"value").unwrap_err();
+        let cache = Cache::open(Path::new("/"));
+        let error = cache.set("key", b"value").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         return;
     }
     let scratch = Scratch::new("foreign");
     fs::create_dir(scratch.cache()).unwrap();
     std::os::unix::fs::chown(scratch.cache(), Some(12345), None).unwrap();
-    let error = Cache::open(&scratch.cache()).set("key", b"value").unwrap_err();
+    let error = Cache::try_with(&scratch.cache(), serde_json::json!({})).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(
         error.message().contains("belongs to user 12345: expected user 0 or root; hint: `chown 0 "),

@@ -42,11 +42,11 @@ fn only_file(path: &Path) -> File {
 fn file_kept_values_are_aligned_and_their_own() {
     let scratch = Scratch::new("aligned");
     let cache = Cache::open(&scratch.cache());
-    for len in [32 * 1024 + 1, 100_000, 128 * 1024, 128 * 1024 + 1, LARGE] {
+    for len in [32 * 1024 + 1, 64 * 1024, 64 * 1024 + 1, 200_000, LARGE] {
         cache.set("key", &vec![7; len]).unwrap();
         let items: Vec<Item> = (0..4).map(|_| hold(&cache, "key")).collect();
         for (number, item) in items.iter().enumerate() {
-            let alignment = if len > 128 * 1024 { 4096 } else { 64 };
+            let alignment = if len > 64 * 1024 { 4096 } else { 64 };
             assert_eq!(bytes(item).as_ptr() as usize % alignment, 0, "{len} bytes");
             assert_eq!(bytes(item), vec![7; len]);
             write(item, 0, number as u8);
@@ -256,7 +256,7 @@ fn a_handler_that_sends_the_signal_again_is_called_once() {
 #[ignore = "started by the test below"]
 fn hoarder() {
     let cache = Cache::open(Path::new(&argument("CACHE")));
-    let value = vec![7; 128 * 1024 + 1];
+    let value = vec![7; 64 * 1024 + 1];
     cache.set("key", &value).unwrap();
     let items: Vec<Item> = (0..17_000).map(|_| hold(&cache, "key")).collect();
     for item in items.iter().step_by(500).chain(items.last()) {

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from retainit._frames._exact import Inexact as Inexact
-from retainit._frames._exact import dump_text, load_text
+from retainit._frames._exact import dump_text, library_of, load_text
 
 _KEY = b"retainit"
 _LIBRARIES = ("pandas", "polars", "pyarrow")
@@ -76,9 +76,9 @@ def from_stream(stream: object, memory: object | None) -> Any:
 def _library(kind: type) -> str | None:
     """The library that has a type, or one of its bases."""
     for base in kind.__mro__:
-        root = base.__module__.partition(".")[0]
-        if root in _LIBRARIES:
-            return root
+        library = library_of(base)
+        if library in _LIBRARIES:
+            return library
     return None
 
 

@@ -12,6 +12,16 @@ class Inexact(Exception):
     """A value that its form could not give back exactly as it is; the message says why."""
 
 
+def library_of(kind: type) -> str | None:
+    """The library that a class is from, which not every class knows."""
+    module = getattr(kind, "__module__", None)
+    return module.partition(".")[0] if isinstance(module, str) else None
+
+
+def full_name(kind: type) -> str:
+    return f"{getattr(kind, '__module__', '?')}.{kind.__qualname__}"
+
+
 def dump(description: object) -> bytes:
     """Plain data as bytes, or `Inexact` when some of it is not plain."""
     tree = _native.dump_tree(description)

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from retainit._frames._columns import Memory, Reader, Writer, plain_dtype
-from retainit._frames._exact import Inexact
+from retainit._frames._exact import Inexact, full_name
 from retainit._frames._pandas_arrays import (
     array_of,
     describe_array,
@@ -128,4 +128,4 @@ def _extras(value: Any) -> dict[str, Any]:
 def _is_exactly(value: Any, name: str) -> None:
     kind = type(value)
     if kind is not getattr(import_module("pandas"), name):
-        raise Inexact(f"`{kind.__module__}.{kind.__qualname__}` is a subclass of pandas' `{name}`")
+        raise Inexact(f"`{full_name(kind)}` is a subclass of pandas' `{name}`")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from retainit._frames import _pandas_objects
 from retainit._frames._columns import Reader, Writer, plain_dtype
-from retainit._frames._exact import Inexact
+from retainit._frames._exact import Inexact, full_name
 
 Description = dict[str, Any]
 
@@ -35,8 +35,8 @@ def describe_array(values: Any, writer: Writer) -> Description:
         # Exactly these: other people's dtypes derive from those of pandas.
         if any(type(values.dtype) is getattr(pd, name) for name in found.dtypes):
             return {"kind": kind, **found.describe(values, writer)}
-    whose = type(values.dtype).__module__
-    raise Inexact(f"a column of pandas with dtype `{values.dtype}` of `{whose}` has no exact Arrow form")
+    whose = full_name(type(values.dtype))
+    raise Inexact(f"a column of pandas with dtype `{values.dtype}` (`{whose}`) has no exact Arrow form")
 
 
 def restore_array(description: Description, reader: Reader) -> Any:
@@ -219,7 +219,7 @@ def describe_index(index: Any, writer: Writer) -> Description:
     pd = import_module("pandas")
     kind = type(index).__name__
     if getattr(pd, kind, None) is not type(index) or kind not in _INDEXES:
-        raise Inexact(f"an index of type `{type(index).__module__}.{type(index).__qualname__}`")
+        raise Inexact(f"an index of type `{full_name(type(index))}`")
     if kind == "RangeIndex":
         return {"index": kind, "name": index.name, "range": [index.start, index.stop, index.step]}
     if kind == "MultiIndex":

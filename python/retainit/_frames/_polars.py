@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from retainit._frames._exact import Inexact
+from retainit._frames._exact import Inexact, full_name
 
 # Where in a type there are numbers that Arrow has no type for: a name, or the same for what lies within.
 _Wide = Any
@@ -75,10 +75,25 @@ class _Stream:
 
 def _table(frame: Any, target: str) -> Any:
     pa, pl = import_module("pyarrow"), import_module("polars")
+    version = [int(part) for part in pl.__version__.split(".")[:2]]
+    if version < [2] and any(map(_has_parts, frame.dtypes)):
+        # Before version 2 Polars exports the wrong rows of such columns if they are a part of others; at
+        # first it ended the process over some.
+        if version < [1, 36]:
+            raise Inexact(
+                f"columns of structs or arrays in Polars {pl.__version__}; hint: 1.36 has them right"
+            )
+        frame = frame.select(pl.all().gather(pl.int_range(pl.len())))
     if target == "arrow":
         # As Polars itself has it: text as views, which it need not copy.
         return pa.RecordBatchReader.from_stream(frame.rechunk()).read_all()
     return frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _has_parts(dtype: Any) -> bool:
+    """Whether there are columns within a column that have as many rows, or a multiple."""
+    name = dtype.base_type().__name__
+    return name in ("Array", "Struct") or (name == "List" and _has_parts(dtype.inner))
 
 
 def _check_name(name: str) -> None:
@@ -136,4 +151,4 @@ def _dtype(dtype: Any, wide: _Wide, text: Any) -> Any:
 def _is_exactly(value: Any, kind: type) -> None:
     found = type(value)
     if found is not kind:
-        raise Inexact(f"`{found.__module__}.{found.__qualname__}` is a subclass of Polars' `{kind.__name__}`")
+        raise Inexact(f"`{full_name(found)}` is a subclass of Polars' `{kind.__name__}`")

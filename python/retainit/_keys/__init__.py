@@ -20,7 +20,6 @@ A library's module is imported at its first object, and takes the library itself
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from retainit._keys import _models, _refused, _standard
@@ -36,19 +35,19 @@ def reducer(kind: type) -> Reducer | None:
     if own is not None:
         name = qualified(kind)
         return lambda value: (f"key:{name}", own(value))
-    found = _of_library(kind)
-    if found is None:
-        found = _standard.reducer(kind) or _models.reducer(kind)
+    exact = _standard.exact(kind)
+    if exact is not None:
+        return _careful(kind, exact)
+    found = _of_library(kind) or _standard.derived(kind) or _models.reducer(kind)
     if found is None:
         return _refused.reducer(kind)
-    if _is_told_by_name(kind):
+    found = _careful(kind, found)
+    if root(kind) in _LIBRARIES or _is_told_by_name(kind):
         return found
     return lambda value: _local(kind, found(value))
 
 
 def _is_told_by_name(kind: type) -> bool:
-    if root(kind) in _LIBRARIES or root(kind) in sys.stdlib_module_names:
-        return True
     # `Model[int]` of pydantic is made when it is asked for.
     generic = getattr(kind, "__pydantic_generic_metadata__", None) or {}
     return found_by_name(generic.get("origin") or kind) is not None
@@ -75,12 +74,12 @@ def _of_library(kind: type) -> Reducer | None:
         from retainit._keys import _arrow as module
     else:
         return None
-    found: Reducer | None = module.reducer(kind)
-    return None if found is None else _careful(kind, found)
+    reduce: Reducer | None = module.reducer(kind)
+    return reduce
 
 
 def _careful(kind: type, reduce: Reducer) -> Reducer:
-    """A library of another version may have other ways: that concerns the cache, and not the caller."""
+    """Objects that were never finished, libraries of other versions: that is not the caller's concern."""
 
     def careful(value: Any) -> Reduced | None:
         try:

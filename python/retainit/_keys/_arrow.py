@@ -49,6 +49,12 @@ def _reader(value: Any) -> Reduced:
     refuse(type(value), "it can be read only once", "pass what `.read_all()` gives")
 
 
+def chunks(value: Any) -> object:
+    """The schema and content of a pyarrow `ChunkedArray`."""
+    # Before pyarrow 16 only arrays and tables were exported.
+    return arrow_content(value if hasattr(value, "__arrow_c_stream__") else value.combine_chunks())
+
+
 def _scalar(value: Any) -> object:
     pa: Any = sys.modules["pyarrow"]
     return arrow_content(pa.repeat(value, 1))
@@ -62,7 +68,7 @@ _KINDS: dict[str, Any] = {
     "polars.Schema": lambda value: tuple(value.items()),
     "pyarrow.Table": arrow_content,
     "pyarrow.RecordBatch": arrow_content,
-    "pyarrow.ChunkedArray": arrow_content,
+    "pyarrow.ChunkedArray": chunks,
     "pyarrow.Array": arrow_content,
     "pyarrow.Scalar": _scalar,
     "pyarrow.Schema": arrow_schema,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from retainit._keys._arrow import chunks
 from retainit._keys._common import Reducer, qualified, root
 from retainit._keys._standard import zone
-from retainit._native import arrow_content
 
 
 def reducer(kind: type) -> Reducer | None:
@@ -87,7 +87,7 @@ def _string_dtype(value: Any) -> object:
 def _strings(value: Any) -> object:
     dtype = _string_dtype(value.dtype)
     if dtype[0] == "pyarrow":  # type: ignore[index]
-        return dtype, arrow_content(value.__arrow_array__())
+        return dtype, chunks(value.__arrow_array__())
     absent = value.isna().tolist()
     return dtype, [None if gone else text for text, gone in zip(value.tolist(), absent, strict=True)]
 
@@ -128,7 +128,7 @@ _KINDS: dict[str, Any] = {
     "ArrowStringArrayNumpySemantics": _strings,
     "StringArray": _strings,
     "StringArrayNumpySemantics": _strings,
-    "ArrowExtensionArray": lambda value: arrow_content(value.__arrow_array__()),
+    "ArrowExtensionArray": lambda value: chunks(value.__arrow_array__()),
     "SparseArray": _sparse,
     "NumpyExtensionArray": lambda value: value.to_numpy(),
     "PandasArray": lambda value: value.to_numpy(),

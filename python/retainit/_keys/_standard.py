@@ -16,22 +16,25 @@ from retainit._keys._common import Reduced, Reducer, found_by_name, qualified
 from retainit._native import Content
 
 
-def reducer(kind: type) -> Reducer | None:
-    """What makes keys of objects of the standard library, or `None`."""
+def exact(kind: type) -> Reducer | None:
+    """What makes keys of objects of a class of the standard library, or `None`."""
     if kind in _EXACT:
         return _EXACT[kind]
-    if issubclass(kind, type):
-        return _type
-    if issubclass(kind, pathlib.PurePath):
-        name = qualified(kind)
-        return lambda value: (f"path:{name}", os.fspath(value))
-    if issubclass(kind, datetime.tzinfo):
-        return _timezone
     by_name = _BY_NAME.get(f"{kind.__module__}.{kind.__name__}")
     if by_name is not None and getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind:
         return by_name
-    if kind.__name__ == "cython_function_or_method":
-        return _function
+    return _function if kind.__name__ == "cython_function_or_method" else None
+
+
+def derived(kind: type) -> Reducer | None:
+    """What makes keys of objects of a class that may be derived from one of the standard library."""
+    name = qualified(kind)
+    if issubclass(kind, type):
+        return _type
+    if issubclass(kind, pathlib.PurePath):
+        return lambda value: (f"path:{name}", os.fspath(value))
+    if issubclass(kind, datetime.tzinfo):
+        return _timezone
     return None
 
 
@@ -67,7 +70,7 @@ def _array(value: Any) -> Reduced:
     if sys.byteorder == "big":
         value = value[:]
         value.byteswap()
-    return "array", (value.typecode, value.itemsize, Content(value))
+    return "array", (value.typecode, value.itemsize, Content(value, shared=False))
 
 
 def _timezone(value: datetime.tzinfo) -> Reduced | None:

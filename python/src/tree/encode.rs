@@ -13,6 +13,7 @@ use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyByteArray, PyBytes, PyDict};
 use retainit_plugin_api::sdk::tree::{self, write};
 
+use super::library::{field, name};
 use super::NotPlain;
 use crate::encode::small_int;
 
@@ -299,8 +300,8 @@ impl<'py> Encoder<'py> {
         self.enclosed(code, |encoder| {
             let head = write::list(&mut encoder.out, 3);
             encoder.head(head)?;
-            for name in ["start", "stop", "step"] {
-                let part = object.getattr(name);
+            for name in [name!("start"), name!("stop"), name!("step")] {
+                let part = field(object, name);
                 let part = encoder.given(part)?;
                 // SAFETY: attached, and held.
                 unsafe { encoder.value(part.as_ptr(), depth) }?;
@@ -338,10 +339,11 @@ impl<'py> Encoder<'py> {
 
 /// Two's complement, as short as it gets.
 fn big_endian<'py>(int: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let py = int.py();
     // Of -2**n, n bits and the sign's are enough.
-    let magnitude = if int.lt(0)? { int.call_method0("__invert__")? } else { int.clone() };
-    let bits: usize = magnitude.call_method0("bit_length")?.extract()?;
-    let options = PyDict::new(int.py());
+    let magnitude = if int.lt(0)? { int.call_method0(name!("__invert__").get(py))? } else { int.clone() };
+    let bits: usize = magnitude.call_method0(name!("bit_length").get(py))?.extract()?;
+    let options = PyDict::new(py);
     options.set_item("signed", true)?;
-    Ok(int.call_method("to_bytes", (bits / 8 + 1, "big"), Some(&options))?.cast_into()?)
+    Ok(int.call_method(name!("to_bytes").get(py), (bits / 8 + 1, "big"), Some(&options))?.cast_into()?)
 }

@@ -113,14 +113,49 @@ pub fn imported<'py>(py: Python<'py>, module: &str, name: &str) -> PyResult<Opti
     }
 }
 
+/// The name of an attribute, interned: the interpreter's cache of attributes keeps the names it has seen,
+/// by where they lie.
+pub struct Name {
+    text: &'static str,
+    made: Once<Py<PyString>>,
+}
+
+impl Name {
+    pub const fn new(text: &'static str) -> Self {
+        Name { text, made: Once::new() }
+    }
+
+    pub fn get<'py>(&self, py: Python<'py>) -> &Bound<'py, PyString> {
+        let made = self.made.get_or_make(py, || Ok(PyString::intern(py, self.text).unbind()));
+        made.expect("making it does not fail").bind(py)
+    }
+}
+
+/// A name as an object that is made once.
+macro_rules! name {
+    ($text:literal) => {{
+        static NAME: $crate::tree::library::Name = $crate::tree::library::Name::new($text);
+        &NAME
+    }};
+}
+pub(super) use name;
+
 /// `object.name`, where asking may run Python code.
 ///
 /// # Errors
 /// What it raised.
-pub fn attribute<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+pub fn attribute<'py>(object: &Bound<'py, PyAny>, name: &Name) -> PyResult<Bound<'py, PyAny>> {
     static GETATTR: Once<Py<PyAny>> = Once::new();
     let py = object.py();
-    outcall::call(GETATTR.import(py, "builtins", "getattr")?, (object, name), None)
+    outcall::call(GETATTR.import(py, "builtins", "getattr")?, (object, name.get(py)), None)
+}
+
+/// `object.name`, where it is C that answers, and runs nothing.
+///
+/// # Errors
+/// There is none.
+pub fn field<'py>(object: &Bound<'py, PyAny>, name: &Name) -> PyResult<Bound<'py, PyAny>> {
+    object.getattr(name.get(object.py()))
 }
 
 /// `str(object)`, where it may run Python code.

@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use retainit_plugin_api::sdk::tree::{self, write, Dtype, Tensor};
 
 use super::encode::{Done, Encoder, Stopped};
-use super::library::{attribute, imported, Class};
+use super::library::{attribute, imported, name, Class, Name};
 use super::NotPlain;
 use crate::once::Once;
 use crate::outcall;
@@ -42,9 +42,9 @@ impl<'py> Encoder<'py> {
         if unsafe { ffi::PyType_IsSubtype(kind, generic.as_ptr().cast()) } == 0 {
             return Ok(false);
         }
-        let dtype = attribute(object, "dtype").and_then(|dtype| Notation::of(&dtype));
+        let dtype = attribute(object, name!("dtype")).and_then(|dtype| Notation::of(&dtype));
         let dtype = self.given(dtype)?;
-        let data = attribute(object, "tobytes")
+        let data = attribute(object, name!("tobytes"))
             .and_then(|tobytes| Ok(outcall::call(&tobytes, (), None)?.cast_into::<PyBytes>()?));
         let data = self.given(data)?;
         let data = data.as_bytes();
@@ -68,7 +68,7 @@ impl<'py> Encoder<'py> {
 
     /// Writes an exact `numpy.ndarray`.
     pub fn numpy_array(&mut self, array: &Bound<'py, PyAny>) -> Done {
-        let dtype = attribute(array, "dtype").and_then(|dtype| Notation::of(&dtype));
+        let dtype = attribute(array, name!("dtype")).and_then(|dtype| Notation::of(&dtype));
         let Some(dtype) = self.given(dtype)?.filter(|dtype| dtype.exact) else {
             return Err(self.refuse(NotPlain::Value("a NumPy array of such a dtype")));
         };
@@ -86,13 +86,12 @@ impl<'py> Encoder<'py> {
             encoder.plain_text(if layout.fortran { "F" } else { "C" })?;
             let elements = elements(&layout.held);
             let (place, len) = encoder.given(elements)?;
-            // An array of no elements may lie nowhere.
+            if len == 0 {
+                // It may lie nowhere.
+                return encoder.plain_bytes(&[]);
+            }
             // SAFETY: the array is held and has so many bytes there; nobody else runs while they are copied.
-            encoder.plain_bytes(if len == 0 {
-                &[]
-            } else {
-                unsafe { std::slice::from_raw_parts(place, len) }
-            })
+            encoder.plain_bytes(unsafe { std::slice::from_raw_parts(place, len) })
         })
     }
 
@@ -124,17 +123,17 @@ struct Notation<'py> {
 impl<'py> Notation<'py> {
     /// `None` for what trees have no notation of.
     fn of(dtype: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
-        let text: String = attribute(dtype, "str")?.extract()?;
+        let text: String = attribute(dtype, name!("str"))?.extract()?;
         if Dtype::parse(&text).is_none() {
             return Ok(None);
         }
         let again = outcall::call(DTYPE.import(dtype.py(), "numpy", "dtype")?, (&text,), None)?;
-        let same = |name: &str| -> PyResult<bool> { attribute(&again, name)?.eq(attribute(dtype, name)?) };
-        let exact = same("num")?
-            && same("itemsize")?
-            && attribute(dtype, "metadata")?.is_none()
-            && attribute(dtype, "names")?.is_none();
-        Ok(Some(Notation { text, kind: attribute(dtype, "type")?, exact }))
+        let same = |name: &Name| -> PyResult<bool> { attribute(&again, name)?.eq(attribute(dtype, name)?) };
+        let exact = same(name!("num"))?
+            && same(name!("itemsize"))?
+            && attribute(dtype, name!("metadata"))?.is_none()
+            && attribute(dtype, name!("names"))?.is_none();
+        Ok(Some(Notation { text, kind: attribute(dtype, name!("type"))?, exact }))
     }
 }
 
@@ -148,22 +147,25 @@ struct Layout<'py> {
 
 impl<'py> Layout<'py> {
     fn of(array: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let shape = attribute(array, "shape")?.extract()?;
-        let flags = attribute(array, "flags")?;
-        if attribute(&flags, "c_contiguous")?.is_truthy()? {
+        let shape = attribute(array, name!("shape"))?.extract()?;
+        let flags = attribute(array, name!("flags"))?;
+        if attribute(&flags, name!("c_contiguous"))?.is_truthy()? {
             return Ok(Layout { held: array.clone(), shape, fortran: false });
         }
-        let fortran = attribute(&flags, "f_contiguous")?.is_truthy()?;
-        let held =
-            if fortran { array.clone() } else { outcall::call(&attribute(array, "copy")?, ("C",), None)? };
+        let fortran = attribute(&flags, name!("f_contiguous"))?.is_truthy()?;
+        let held = if fortran {
+            array.clone()
+        } else {
+            outcall::call(&attribute(array, name!("copy"))?, ("C",), None)?
+        };
         Ok(Layout { held, shape, fortran })
     }
 }
 
 /// Where the elements of an array without gaps lie, and how many bytes they are.
 fn elements(array: &Bound<'_, PyAny>) -> PyResult<(*mut u8, usize)> {
-    let len: usize = attribute(array, "nbytes")?.extract()?;
-    let interface = attribute(array, "__array_interface__")?;
+    let len: usize = attribute(array, name!("nbytes"))?.extract()?;
+    let interface = attribute(array, name!("__array_interface__"))?;
     let place: usize = interface.get_item("data")?.get_item(0)?.extract()?;
     Ok((place as *mut u8, len))
 }
@@ -197,7 +199,7 @@ pub fn array<'py>(py: Python<'py>, tensor: &Tensor<'_>) -> PyResult<Bound<'py, P
 /// As for `array`.
 pub fn scalar<'py>(py: Python<'py>, tensor: &Tensor<'_>) -> PyResult<Bound<'py, PyAny>> {
     let array = array(py, tensor)?;
-    Ok(array.get_item(PyTuple::empty(py))?)
+    array.get_item(PyTuple::empty(py))
 }
 
 fn dtype<'py>(py: Python<'py>, dtype: Dtype<'_>) -> PyResult<Bound<'py, PyAny>> {

@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyInt, PyString};
 use retainit_plugin_api::sdk::tree::{self, write, PathClass};
 
 use super::encode::{Done, Encoder, DEPTH};
-use super::library::{attribute, text_of, Class};
+use super::library::{attribute, field, name, text_of, Class};
 use super::{text, NotPlain};
 use crate::once::Once;
 use crate::outcall;
@@ -15,7 +15,7 @@ use crate::outcall;
 impl<'py> Encoder<'py> {
     /// An object of none of the built-in types.
     pub fn other(&mut self, object: &Bound<'py, PyAny>) -> Done {
-        if self.temporal(object)? || self.numpy_scalar(object)? {
+        if self.temporal(object)? {
             return Ok(());
         }
         let class = Class::of(self.py, object.get_type_ptr());
@@ -32,6 +32,9 @@ impl<'py> Encoder<'py> {
             }
             Some(Class::NdArray) => self.numpy_array(object),
             None => {
+                if self.numpy_scalar(object)? {
+                    return Ok(());
+                }
                 let name = object.get_type().fully_qualified_name();
                 let name = self.given(name)?;
                 Err(self.refuse(NotPlain::Type(name.to_string())))
@@ -54,8 +57,8 @@ impl<'py> Encoder<'py> {
         self.enclosed(tree::FRACTION, |encoder| {
             let head = write::list(&mut encoder.out, 2);
             encoder.head(head)?;
-            for name in ["_numerator", "_denominator"] {
-                let part = object.getattr(name);
+            for name in [name!("_numerator"), name!("_denominator")] {
+                let part = field(object, name);
                 let part = encoder.given(part)?;
                 if !part.is_exact_instance_of::<PyInt>() {
                     return Err(encoder.refuse(NotPlain::Value("a fraction of other numbers than ints")));
@@ -72,11 +75,12 @@ impl<'py> Encoder<'py> {
     }
 
     fn uuid(&mut self, object: &Bound<'py, PyAny>) -> Done {
-        let bytes = object
-            .getattr("int")
-            .and_then(|int| Ok(int.call_method1("to_bytes", (16, "big"))?.cast_into::<PyBytes>()?));
+        let py = self.py;
+        let bytes = field(object, name!("int")).and_then(|int| {
+            Ok(int.call_method1(name!("to_bytes").get(py), (16, "big"))?.cast_into::<PyBytes>()?)
+        });
         let bytes = self.given(bytes)?;
-        let safe = object.getattr("is_safe").and_then(|safe| Safety::of(&safe));
+        let safe = field(object, name!("is_safe")).and_then(|safe| Safety::of(&safe));
         let safe: &[u8] = match self.given(safe)? {
             Some(Safety::Unknown) => &[],
             Some(Safety::Unsafe) => &[0],
@@ -95,7 +99,7 @@ impl<'py> Encoder<'py> {
         // What Windows says of drives makes texts of some odd paths that are other paths.
         if matches!(class, PathClass::PureWindows | PathClass::Windows) {
             let again = outcall::call(object.get_type().as_any(), (&text,), None)
-                .and_then(|again| attribute(&again, "parts")?.eq(attribute(object, "parts")?));
+                .and_then(|again| attribute(&again, name!("parts"))?.eq(attribute(object, name!("parts"))?));
             if !self.given(again)? {
                 return Err(self.refuse(NotPlain::Value("a path whose text is another path's")));
             }
@@ -121,11 +125,10 @@ enum Safety {
 }
 
 impl Safety {
-    const ALL: [(Safety, &'static str); 3] =
-        [(Safety::Unknown, "unknown"), (Safety::Safe, "safe"), (Safety::Unsafe, "unsafe")];
+    const ALL: [Safety; 3] = [Safety::Unknown, Safety::Safe, Safety::Unsafe];
 
     fn of(member: &Bound<'_, PyAny>) -> PyResult<Option<Safety>> {
-        for (safety, _) in Self::ALL {
+        for safety in Self::ALL {
             if safety.member(member.py())?.is(member) {
                 return Ok(Some(safety));
             }
@@ -136,10 +139,13 @@ impl Safety {
     fn member(self, py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
         static MEMBERS: [Once<Py<PyAny>>; 3] = [const { Once::new() }; 3];
         static CLASS: Once<Py<PyAny>> = Once::new();
-        let index = Self::ALL.iter().position(|(safety, _)| *safety == self).expect("each has its line");
-        let made = MEMBERS[index].get_or_make(py, || {
-            Ok(attribute(CLASS.import(py, "uuid", "SafeUUID")?, Self::ALL[index].1)?.unbind())
-        })?;
+        let name = match self {
+            Safety::Unknown => name!("unknown"),
+            Safety::Safe => name!("safe"),
+            Safety::Unsafe => name!("unsafe"),
+        };
+        let made = MEMBERS[self as usize]
+            .get_or_make(py, || Ok(attribute(CLASS.import(py, "uuid", "SafeUUID")?, name)?.unbind()))?;
         Ok(made.bind(py))
     }
 }
@@ -168,7 +174,9 @@ pub fn fraction<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = numerator.py();
     let made = outcall::call(Class::Fraction.get(py)?, (numerator, denominator), None)?;
-    if !made.getattr("_numerator")?.eq(numerator)? || !made.getattr("_denominator")?.eq(denominator)? {
+    if !field(&made, name!("_numerator"))?.eq(numerator)?
+        || !field(&made, name!("_denominator"))?.eq(denominator)?
+    {
         return Err(PyValueError::new_err("a fraction that is not in lowest terms"));
     }
     Ok(made)
@@ -188,8 +196,8 @@ pub fn uuid<'py>(py: Python<'py>, bytes: [u8; 16], safe: Option<bool>) -> PyResu
         Some(true) => Safety::Safe,
         Some(false) => Safety::Unsafe,
     };
-    for (name, value) in [("int", &int), ("is_safe", safety.member(py)?)] {
-        let name = PyString::new(py, name);
+    for (name, value) in [(name!("int"), &int), (name!("is_safe"), safety.member(py)?)] {
+        let name = name.get(py);
         // SAFETY: attached, with valid objects; the class's own way would refuse.
         if unsafe { ffi::PyObject_GenericSetAttr(made.as_ptr(), name.as_ptr(), value.as_ptr()) } < 0 {
             return Err(PyErr::fetch(py));
@@ -221,5 +229,9 @@ pub fn ip<'py>(py: Python<'py>, class: tree::IpClass, text: &str) -> PyResult<Bo
 pub fn big_int<'py>(py: Python<'py>, bytes: &[u8], signed: bool) -> PyResult<Bound<'py, PyAny>> {
     let options = pyo3::types::PyDict::new(py);
     options.set_item("signed", signed)?;
-    py.get_type::<PyInt>().call_method("from_bytes", (PyBytes::new(py, bytes), "big"), Some(&options))
+    py.get_type::<PyInt>().call_method(
+        name!("from_bytes").get(py),
+        (PyBytes::new(py, bytes), "big"),
+        Some(&options),
+    )
 }

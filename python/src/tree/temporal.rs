@@ -8,7 +8,7 @@ use pyo3::types::{PyBool, PyString, PyTuple};
 use retainit_plugin_api::sdk::tree::{self, Date, Time, Timedelta, Zone, DAY};
 
 use super::encode::{Done, Encoder, Stopped};
-use super::library::Class;
+use super::library::{imported, name, Class};
 use super::{text, NotPlain};
 use crate::outcall;
 
@@ -30,6 +30,13 @@ fn api(py: Python<'_>) -> PyResult<&'static ffi::PyDateTime_CAPI> {
 impl<'py> Encoder<'py> {
     /// Writes an object of `datetime`; `false` if it is none.
     pub fn temporal(&mut self, object: &Bound<'py, PyAny>) -> Result<bool, Stopped> {
+        // SAFETY: attached.
+        if unsafe { ffi::PyDateTimeAPI() }.is_null() {
+            let module = imported(self.py, "datetime", "datetime");
+            if self.given(module)?.is_none() {
+                return Ok(false);
+            }
+        }
         let api = api(self.py);
         let api = self.given(api)?;
         let kind = object.get_type_ptr();
@@ -114,7 +121,10 @@ impl<'py> Encoder<'py> {
         if zone.as_ptr() == unsafe { ffi::PyDateTime_TimeZone_UTC() } {
             return self.extension(tree::TIMEZONE, 0);
         }
-        let parts = zone.call_method0("__getinitargs__").and_then(|parts| Ok(parts.cast_into::<PyTuple>()?));
+        let py = self.py;
+        let parts = zone
+            .call_method0(name!("__getinitargs__").get(py))
+            .and_then(|parts| Ok(parts.cast_into::<PyTuple>()?));
         let parts = self.given(parts)?;
         let offset = parts.get_item(0);
         let offset = self.given(offset)?;
@@ -138,7 +148,8 @@ impl<'py> Encoder<'py> {
     pub fn zone_info(&mut self, zone: &Bound<'py, PyAny>) -> Done {
         // What pickle would call again, with the key, and whether it is the one that everybody gets.
         // It raises for those read from a file.
-        let key = zone.call_method0("__reduce__").and_then(|reduced| {
+        let py = self.py;
+        let key = zone.call_method0(name!("__reduce__").get(py)).and_then(|reduced| {
             let arguments = reduced.get_item(1)?;
             let shared = arguments.get_item(1)?;
             let shared =

@@ -122,6 +122,7 @@ pub fn monotonic() -> i64 {
 }
 
 /// An open instance and its host.
+#[derive(Debug)]
 pub struct Cache {
     /// The instance.
     pub backend: DiskBackend,
@@ -136,14 +137,19 @@ impl Cache {
     }
 
     /// Opens it with further options.
-    pub fn with(path: &Path, mut options: serde_json::Value) -> Self {
+    pub fn with(path: &Path, options: serde_json::Value) -> Self {
+        Self::try_with(path, options).unwrap()
+    }
+
+    /// The same where it may be refused.
+    pub fn try_with(path: &Path, mut options: serde_json::Value) -> Result<Self> {
         options["base_path"] = path.to_str().unwrap().into();
         let options: Options = serde_json::from_value(options).unwrap();
         let host: &'static TestHost = Box::leak(Box::default());
         let reference = HostRef { table: &TABLE, context: std::ptr::from_ref(host).cast_mut().cast() };
         // SAFETY: table and context live for ever.
-        let backend = DiskBackend::open(options, unsafe { Host::new(reference) }).unwrap();
-        Cache { backend, host }
+        let backend = DiskBackend::open(options, unsafe { Host::new(reference) })?;
+        Ok(Cache { backend, host })
     }
 
     /// Runs `body` with a call that is made now.
