@@ -196,6 +196,16 @@ def test_where_values_are_null_is_content() -> None:
     assert_differ(array(["", "ab"]), array(["a", "b"]), array(["ab", ""]), array([None, "ab"]))
 
 
+def test_arrays_that_contradict_themselves_have_no_key() -> None:
+    words = pa.array(["a", "b"])
+    beyond = pa.DictionaryArray.from_arrays(pa.array([0, 7]), words, safe=False)
+    offsets = pa.array([0, 3, 1], pa.int32()).buffers()[1]
+    back = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"abc")])
+    for array, why in ((beyond, "beyond the end"), (back, "go back")):
+        with pytest.raises(UnkeyableError, match=f"reading it failed: ValueError: an Arrow array .* {why}"):
+            key(array)
+
+
 def test_other_arrow_objects() -> None:
     assert_differ(pa.scalar(1), pa.scalar(1.0), pa.scalar("1"), pa.scalar(None), pa.scalar(1, pa.int8()), 1)
     assert_same(pa.schema([("a", pa.int8())]), pa.schema([("a", pa.int8())]))

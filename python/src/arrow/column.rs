@@ -79,6 +79,9 @@ impl Column {
     }
 
     fn add(&mut self, array: &RawArray, runs: &[Run]) -> Result<(), String> {
+        if runs.iter().any(|run| run.0 + run.1 > array.length()) {
+            return Err("an Arrow array refers to rows beyond the end of another".to_owned());
+        }
         let rows: usize = runs.iter().map(|run| run.1).sum();
         let bitmap = if self.layout.has_validity() { array.buffer(0) } else { std::ptr::null() };
         if bitmap.is_null() || !array.may_have_nulls() {
@@ -131,7 +134,7 @@ impl Column {
             }
             Layout::Bytes { wide } => {
                 for &(start, count) in runs {
-                    let (first, last) = self.add_lengths(array, wide, offset + start, count);
+                    let (first, last) = self.add_lengths(array, wide, offset + start, count)?;
                     // SAFETY: offsets lie within the buffer, and never go back.
                     self.data.push(unsafe { bytes(array.buffer(2), first, last - first) });
                 }
@@ -140,7 +143,7 @@ impl Column {
             Layout::List { wide } => {
                 let mut items = Vec::new();
                 for &(start, count) in runs {
-                    let (first, last) = self.add_lengths(array, wide, offset + start, count);
+                    let (first, last) = self.add_lengths(array, wide, offset + start, count)?;
                     append(&mut items, first, last - first);
                 }
                 self.part(0)?.add(array.child(0)?, &items)?;
@@ -176,7 +179,13 @@ impl Column {
     }
 
     /// Adds how long each of some rows is; where the first begins and the last ends.
-    fn add_lengths(&mut self, array: &RawArray, wide: bool, at: usize, count: usize) -> (usize, usize) {
+    fn add_lengths(
+        &mut self,
+        array: &RawArray,
+        wide: bool,
+        at: usize,
+        count: usize,
+    ) -> Result<(usize, usize), String> {
         let offsets = array.buffer(1);
         // SAFETY: there is one more offset than rows.
         unsafe {
@@ -184,10 +193,11 @@ impl Column {
             let mut last = first;
             for row in at + 1..=at + count {
                 let end = integer(offsets, row, wide);
-                self.lengths.push(&((end - last) as u64).to_le_bytes());
+                let length = end.checked_sub(last).ok_or("an Arrow array has offsets that go back")?;
+                self.lengths.push(&(length as u64).to_le_bytes());
                 last = end;
             }
-            (first, last)
+            Ok((first, last))
         }
     }
 
