@@ -1,5 +1,5 @@
 //! What a frame of 95 MB costs to write and to read, beside a copy of the same bytes:
-//! `cargo run --release -p retainit-arrow-serde --no-default-features --example timing`.
+//! `cargo run --release -p retainit-arrow-serde --example timing`.
 
 #[path = "../tests/common/mod.rs"]
 mod common;

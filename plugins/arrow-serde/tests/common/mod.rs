@@ -4,10 +4,12 @@
 
 use std::ffi::c_void;
 use std::ptr::{from_mut, null_mut};
+use std::sync::Arc;
 
 use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
 use arrow_schema::SchemaRef;
+use memmap2::MmapMut;
 use retainit_plugin_api::abi::call::{Call as RawCall, Outcome, NEVER};
 use retainit_plugin_api::abi::host::{HostRef, HostTable};
 use retainit_plugin_api::abi::value::{Slice, Value as RawValue};
@@ -18,11 +20,33 @@ unsafe extern "C" fn complete(_: *mut c_void, _: u64, _: *const Outcome) {}
 unsafe extern "C" fn evicted(_: *mut c_void, _: *const Slice, _: *const u32, _: usize) {}
 unsafe extern "C" fn invalidated(_: *mut c_void, _: *const Slice, _: usize) {}
 unsafe extern "C" fn log(_: *mut c_void, _: u32, _: Slice) {}
-unsafe extern "C" fn allocate(_: *mut c_void, _: usize) -> RawValue {
-    RawValue::NONE
+unsafe extern "C" fn allocate(_: *mut c_void, len: usize) -> RawValue {
+    Value::from_owner(Arc::new(Pages::new(len))).into_raw()
 }
 unsafe extern "C" fn clock(_: *mut c_void, _: u32) -> i64 {
     1
+}
+
+/// Memory as the engine gives it: aligned, and in huge pages where there is enough of it.
+struct Pages(MmapMut, std::ops::Range<usize>);
+
+impl Pages {
+    fn new(len: usize) -> Self {
+        const HUGE: usize = 2 << 20;
+        let pages = MmapMut::map_anon(len + HUGE).expect("memory");
+        let start = pages.as_ptr().align_offset(HUGE);
+        #[cfg(target_os = "linux")]
+        if len >= HUGE {
+            pages.advise(memmap2::Advice::HugePage).expect("huge pages");
+        }
+        Pages(pages, start..start + len)
+    }
+}
+
+impl AsRef<[u8]> for Pages {
+    fn as_ref(&self) -> &[u8] {
+        &self.0[self.1.clone()]
+    }
 }
 
 static HOST: HostTable =
@@ -79,5 +103,5 @@ pub fn at_offset(bytes: &[u8], offset: usize) -> Value {
     let mut memory = vec![0; bytes.len() + 128];
     let start = memory.as_ptr().align_offset(64) + offset;
     memory[start..start + bytes.len()].copy_from_slice(bytes);
-    Value::from_owner(std::sync::Arc::new(Shifted(memory, start..start + bytes.len())))
+    Value::from_owner(Arc::new(Shifted(memory, start..start + bytes.len())))
 }
