@@ -57,8 +57,13 @@ def open_to_others(tmp_path: Path) -> Path:
 
 
 def as_nobody(python: Python, program: str) -> str:
-    # What is imported is imported as the user who may read it; only what follows runs as another.
-    first = '\nimport hashlib, json, pickle\nfrom retainit import _drive\nretainit.get_backend("disk")\n'
+    # What is imported and loaded is so as the user who may read it; only what follows runs as another.
+    first = """
+import hashlib, json, pickle
+from retainit import _drive
+retainit.register_backend("loaded", DiskConfig(base_path="elsewhere"))
+retainit.get_backend("loaded")
+"""
     return python(PROGRAM + first + NOBODY + textwrap.dedent(program))
 
 
@@ -105,50 +110,89 @@ def test_a_cache_that_has_become_read_only(python: Python, open_to_others: Path)
         path.chmod(0o700)
 
 
+REFUSED = """
+for _ in range(2):
+    for use in (lambda: f(1), f.cache_clear, lambda: retainit.get_backend("disk")):
+        try:
+            use()
+        except ConfigurationError as error:
+            assert EXPECTED in str(error) and str(error).endswith("(backend `disk`)"), error
+            assert os.path.abspath("cache") in str(error), error
+        else:
+            raise AssertionError("expected an error")
+assert runs == [] and os.listdir("cache") == []
+"""
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give directories away")
 def test_a_directory_of_somebody_else_is_refused(python: Python, open_to_others: Path) -> None:
     (open_to_others / "cache").mkdir(mode=0o700)
     os.chown(open_to_others / "cache", 4242, 4242)
-    python(
-        PROGRAM
-        + """
-f.cache_clear()
-assert f(1) == f(1)
-assert runs == [1, 1] and f.cache_info().errors == 4
-strict = retain(backend="disk", strict=True)(f.__wrapped__)
-try:
-    strict(1)
-except ConfigurationError as error:
-    assert "belongs to user 4242: expected user 0 or root; hint: `chown 0" in str(error), error
-else:
-    raise AssertionError("expected an error")
-assert os.listdir("cache") == []
-"""
-    )
+    expected = "belongs to user 4242: expected user 0 or root; hint: `chown 0"
+    python(PROGRAM + f"EXPECTED = {expected!r}" + REFUSED)
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
 def test_a_directory_that_others_may_write_is_refused(python: Python, tmp_path: Path, mode: int) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(mode)
+    who = "its group" if mode == 0o770 else "everybody"
+    expected = f"can be written by {who} (mode {mode:#o}): expected 0o700; hint: `chmod 700"
+    python(
+        PROGRAM
+        + f"EXPECTED = {expected!r}"
+        + REFUSED
+        + """
+os.chmod("cache", 0o700)
+assert f(1) == f(1)
+assert runs == [1] and f.cache_info().errors == 0
+"""
+    )
+
+
+def test_a_directory_that_is_opened_to_others_later_is_refused_when_it_is_used(python: Python) -> None:
     python(
         PROGRAM
         + """
+retainit.get_backend("disk")
+assert not os.path.exists("cache")
+os.mkdir("cache")
+os.chmod("cache", 0o777)
 assert f(1) == f(1)
 assert runs == [1, 1] and f.cache_info().errors == 4
 strict = retain(backend="disk", strict=True)(f.__wrapped__)
 try:
     strict(1)
 except ConfigurationError as error:
-    assert "can be written by" in str(error) and "hint: `chmod 700" in str(error), error
+    assert "can be written by everybody (mode 0o777)" in str(error), error
 else:
     raise AssertionError("expected an error")
-assert os.listdir("cache") == []
-os.chmod("cache", 0o700)
-assert f(1) == f(1)
-assert runs == [1, 1, 1]
 """
     )
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_fault_elsewhere_is_reported_and_ends_the_process(tmp_path: Path, when: str) -> None:
+    enable = "import faulthandler; faulthandler.enable()\n"
+    use = "f(1), f(1)\n"  # the second one maps a file, for which a handler is installed
+    program = (
+        PROGRAM.replace("100_000", "1_000_000")
+        + (enable + use if when == "before" else use + enable + use)
+        + """
+import mmap
+with open("elsewhere", "wb+") as file:
+    file.write(bytes(100_000))
+    file.flush()
+    there = mmap.mmap(file.fileno(), 0)
+    file.truncate(0)
+    there[50_000]
+"""
+    )
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, str(tmp_path / "program.py")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == -signal.SIGBUS, ended.stderr
+    assert ended.stderr.count("Fatal Python error: Bus error") == 1, ended.stderr
 
 
 def test_a_limit_on_the_size_of_files(python: Python) -> None:

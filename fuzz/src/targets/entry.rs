@@ -1,17 +1,22 @@
 //! Sealed entries: any bytes, and entries that were tampered with.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use retainit_core::entry::{Keyring, Meta, Opened, Seal, Secret, Tag, NEVER};
 
-const KEY: &[u8] = b"shop:price:42";
+/// Storage key, secret and schema version of the frozen samples.
+const KEY: &[u8] = b"shop:prices.price_of(article):1:\x11\x07";
+const SECRET: &str = "hex:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+const SCHEMA: &str = "prices/2";
 
 fn seals() -> &'static [Seal; 4] {
     static SEALS: OnceLock<[Seal; 4]> = OnceLock::new();
     SEALS.get_or_init(|| {
-        let secrets = [1, 2].map(|byte| Secret::from_bytes(&[byte; 32]).expect("32 bytes"));
-        let ring = Arc::new(Keyring::new(secrets.into()).expect("keys"));
+        let secrets =
+            vec![Secret::parse(SECRET).expect("digits"), Secret::from_bytes(&[2; 32]).expect("32 bytes")];
+        let ring = Arc::new(Keyring::new(secrets).expect("keys"));
         [Seal::Open, Seal::Checksum, Seal::Signed(Arc::clone(&ring)), Seal::Encrypted(ring)]
     })
 }
@@ -31,7 +36,7 @@ pub fn any(data: &[u8]) -> Option<()> {
             if let Ok(opened) = seal.open(KEY, "", data, 0, verified) {
                 look(&opened, data);
             }
-            if let Ok(opened) = seal.open_stale(KEY, "2", data, 0, verified) {
+            if let Ok(opened) = seal.open_stale(KEY, SCHEMA, data, 0, verified) {
                 look(&opened, data);
             }
         }
@@ -114,7 +119,7 @@ fn tamper(recipe: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// One entry of each kind, and of each older version.
+/// One entry of each kind, and the frozen samples of each version.
 pub fn seeds() -> Vec<Vec<u8>> {
     let tags = [Tag { name: "customer:7", token: [9; 16] }, Tag { name: "", token: [0; 16] }];
     let full = Meta {
@@ -124,7 +129,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         created: 1,
         expires: 100,
         stale_until: 200,
-        schema: "2",
+        schema: SCHEMA,
         tags: &tags,
         plain_len: 5000,
     };
@@ -135,7 +140,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
             seeds.push(seal.seal(KEY, meta, payload).expect("sealed"));
         }
     }
-    seeds.push(retainit_core::entry::seal(KEY, retainit_core::entry::codec::PICKLE, 1, NEVER, b"payload"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/tests/entry_samples");
+    for file in std::fs::read_dir(folder).expect("samples of the tests") {
+        let text = std::fs::read_to_string(file.expect("a sample").path()).expect("text");
+        let digits: Vec<u32> = text.chars().filter_map(|digit| digit.to_digit(16)).collect();
+        seeds.push(digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect());
+    }
     seeds
 }
 
