@@ -298,7 +298,7 @@ def test_pickle_is_refused_both_ways_where_others_can_write(disk: Callable[..., 
         keyring = _native.Keyring([secret]) if secret else None
         (tier,) = resolve(disk())
         _values[:] = [Point(1, 2)]
-        function = retain(produce, backend=disk())
+        function: Any = retain(produce, backend=disk())
         # From here on it has the tiers that it is given.
         function.cache_get(1)
         private, shared = (
@@ -354,7 +354,7 @@ def test_a_dictionary_is_trained_from_the_values_and_found_again(disk: Callable[
 
     reset()
     _values.clear()
-    again = retain(answer, backend=disk(namespace="trained"), **options)
+    again: Any = retain(answer, backend=disk(namespace="trained"), **options)
     assert [again(number)["result"]["history"][0] for number in range(900)] == [
         n * 7 % 1000 for n in range(900)
     ]
