@@ -46,7 +46,10 @@ impl Serializer {
 
     /// Turns bytes into data. The caller owns the references in the result. `stream` is the address of
     /// an empty `ArrowArrayStream`, which is where a stream gets to; null if none is wanted.
-    pub fn deserialize(&self, bytes: Value, stream: *mut c_void) -> Result<Data> {
+    ///
+    /// # Safety
+    /// `stream` is null, or valid for the call and used by nobody else.
+    pub unsafe fn deserialize(&self, bytes: Value, stream: *mut c_void) -> Result<Data> {
         let deserialize = self.0.need(self.0.table().deserialize, "deserialize")?;
         let bytes = bytes.into_raw();
         let mut data =

@@ -64,12 +64,19 @@ impl Codecs {
             found.map(|(_, _, compressor)| compressor.clone())
         };
         self.get(known, || {
-            let component = self.registry.component(Kind::Compressor, name)?;
-            let opened = Arc::new(component.open_compressor(options)?);
+            let opened = Arc::new(self.open_compressor(name, options)?);
             Ok((opened.clone(), move |open: &mut Open| {
                 open.compressors.push((name.to_owned(), options.clone(), opened));
             }))
         })
+    }
+
+    /// A compressor of the caller's own.
+    ///
+    /// # Errors
+    /// As [`Codecs::compressor`].
+    pub fn open_compressor(&self, name: &str, options: &Value) -> Result<Compressor> {
+        self.registry.component(Kind::Compressor, name)?.open_compressor(options)
     }
 
     /// The component of a serializer, which is not opened.

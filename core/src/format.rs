@@ -1,6 +1,7 @@
 //! How a tier keeps values: which compressor, which seal, and what the language wants to know of it.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use retainit_plugin_api::abi::call::NEVER;
@@ -9,6 +10,7 @@ use retainit_plugin_api::sdk::Value;
 use crate::buffer;
 use crate::codec::Compressor;
 use crate::codecs::Codecs;
+use crate::dictionary::Dictionaries;
 use crate::entry::{self, Meta, Seal, Unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::language::{Bytes, Dumped, Payload};
@@ -24,6 +26,10 @@ pub struct Compression {
     pub name: String,
     /// What compresses.
     pub compressor: Arc<Compressor>,
+    /// The options it was opened with.
+    pub options: serde_json::Value,
+    /// Whether it is to be trained with the values that are written.
+    pub dictionary: bool,
     /// Values of fewer bytes stay as they are.
     pub threshold: u64,
 }
@@ -65,6 +71,11 @@ impl Format {
         Arc::ptr_eq(&self.choice, &other.choice)
     }
 
+    /// Whether it trains its compressor with what is written.
+    pub fn trains(&self) -> bool {
+        self.compression.as_ref().is_some_and(|compression| compression.dictionary)
+    }
+
     /// Makes an entry of `dumped` for `key`, that lives for `ttl` nanoseconds from `now`.
     ///
     /// # Errors
@@ -74,11 +85,12 @@ impl Format {
         key: &[u8],
         schema: &str,
         dumped: &Dumped<B>,
+        dictionaries: Option<&Dictionaries>,
         now: i64,
         ttl: i64,
     ) -> Result<Value> {
         let plain = dumped.bytes.as_ref();
-        let compressed = self.compressed(plain)?;
+        let compressed = self.compressed(plain, dictionaries)?;
         let expires = if ttl == NEVER { entry::NEVER } else { now.saturating_add(ttl) };
         let meta = Meta {
             codec: &dumped.codec,
@@ -114,6 +126,7 @@ impl Format {
         key: &[u8],
         schema: &str,
         value: Value,
+        dictionaries: Option<&Dictionaries>,
         now: i64,
         exclusive: bool,
         verified: bool,
@@ -134,39 +147,53 @@ impl Format {
             entry::Payload::Range(range) => Payload::new(value, range, exclusive, verified),
             entry::Payload::Decrypted(bytes) => Payload::of(Value::from_vec(bytes), true, false),
         };
-        let payload =
-            if compressor.is_empty() { stored } else { self.decompressed(&compressor, &stored, plain_len)? };
+        let payload = if compressor.is_empty() {
+            stored
+        } else {
+            decompressed(&*self.decompressor(&compressor, dictionaries)?, &stored, plain_len)?
+        };
         Ok(Some(Unsealed { codec, codec_version, expires, payload }))
     }
 
-    fn decompressed(&self, compressor: &str, stored: &Payload, len: u64) -> Result<Payload> {
-        let corrupt =
-            |message: String| Error::new(ErrorKind::Corrupt, "decompress", message).with("reason", "format");
-        if len > MOST {
-            return Err(corrupt(format!("an entry of {len} bytes: expected at most {MOST}")));
-        }
-        let plain = self.decompressor(compressor)?.decompress(stored.as_bytes(), len)?;
-        if plain.weight() != len {
-            return Err(corrupt(format!("an entry has {} bytes, expected {len}", plain.weight())));
-        }
-        Ok(Payload::of(plain, true, false))
-    }
-
-    fn compressed(&self, plain: &[u8]) -> Result<Option<(&str, Value)>> {
+    fn compressed(
+        &self,
+        plain: &[u8],
+        dictionaries: Option<&Dictionaries>,
+    ) -> Result<Option<(Cow<'_, str>, Value)>> {
         let Some(compression) = &self.compression else { return Ok(None) };
         let len = plain.len() as u64;
         if len < compression.threshold || len > MOST {
             return Ok(None);
         }
-        let compressed = compression.compressor.compress(plain)?;
+        let dictionaries = dictionaries.filter(|_| compression.dictionary);
+        let trained = dictionaries.and_then(|dictionaries| dictionaries.trained(self, compression, plain));
+        let (name, compressor) = match &trained {
+            Some((name, compressor)) => (Cow::Owned((**name).to_owned()), compressor),
+            None => (Cow::Borrowed(&*compression.name), &compression.compressor),
+        };
+        let compressed = compressor.compress(plain)?;
         let pays = compressed.weight() <= (plain.len() - plain.len() / GAIN) as u64;
-        Ok(pays.then_some((&*compression.name, compressed)))
+        Ok(pays.then_some((name, compressed)))
     }
 
-    fn decompressor(&self, name: &str) -> Result<Arc<Compressor>> {
-        match &self.compression {
-            Some(compression) if compression.name == name => Ok(compression.compressor.clone()),
+    fn decompressor(&self, name: &str, dictionaries: Option<&Dictionaries>) -> Result<Arc<Compressor>> {
+        match (&self.compression, dictionaries) {
+            (Some(compression), _) if compression.name == name => Ok(compression.compressor.clone()),
+            (_, Some(dictionaries)) if name.contains('#') => dictionaries.find(self, name),
             _ => self.codecs.compressor(name, &serde_json::json!({})),
         }
     }
+}
+
+fn decompressed(compressor: &Compressor, stored: &Payload, len: u64) -> Result<Payload> {
+    let corrupt =
+        |message: String| Error::new(ErrorKind::Corrupt, "decompress", message).with("reason", "format");
+    if len > MOST {
+        return Err(corrupt(format!("an entry of {len} bytes: expected at most {MOST}")));
+    }
+    let plain = compressor.decompress(stored.as_bytes(), len)?;
+    if plain.weight() != len {
+        return Err(corrupt(format!("an entry has {} bytes, expected {len}", plain.weight())));
+    }
+    Ok(Payload::of(plain, true, false))
 }

@@ -18,6 +18,7 @@ pub mod codec;
 pub mod codecs;
 mod component;
 pub mod config;
+mod dictionary;
 pub mod entry;
 mod error;
 pub mod flight;

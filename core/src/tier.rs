@@ -7,6 +7,7 @@ use retainit_plugin_api::abi::call::NEVER;
 use retainit_plugin_api::abi::capability;
 use retainit_plugin_api::sdk::{Item, Token, Value};
 
+use crate::dictionary::Dictionaries;
 use crate::entry;
 use crate::error::{Error, Result};
 use crate::format::Format;
@@ -27,6 +28,8 @@ pub struct Tier {
     prefix: Vec<u8>,
     schema: String,
     format: Arc<Format>,
+    /// Where others can see the entries, they can find dictionaries too.
+    dictionaries: Option<Arc<Dictionaries>>,
 }
 
 /// A call's key: the function's number, and the encoding of the arguments.
@@ -84,7 +87,8 @@ impl Tier {
         } else {
             function.local_prefix().to_vec()
         };
-        Tier { instance, ttl, prefix, schema: version.to_owned(), format }
+        let dictionaries = outside.then(|| Arc::new(Dictionaries::new(instance.clone(), &prefix)));
+        Tier { instance, ttl, prefix, schema: version.to_owned(), format, dictionaries }
     }
 
     /// The backend.
@@ -177,7 +181,8 @@ impl Tier {
         let version = private.then(|| Version::of(len, self.instance.number(), key, token)).flatten();
         let verified = version.is_some_and(Version::is_verified);
         let exclusive = self.has(capability::EXCLUSIVE);
-        let open = || self.format.open(key, &self.schema, value, now, exclusive, verified);
+        let dictionaries = self.dictionaries.as_deref();
+        let open = || self.format.open(key, &self.schema, value, dictionaries, now, exclusive, verified);
         // Checking and decompressing much takes a while.
         let opened = if len > LONG { language.detached(open) } else { open() };
         let Some(opened) = opened.map_err(|error| error.with("backend", self.instance.name()))? else {
@@ -203,8 +208,10 @@ impl Tier {
         dumped: &Dumped<L::Bytes>,
         ttl: i64,
     ) -> Result<Value> {
-        let seal = || self.format.seal(key, &self.schema, dumped, clock::unix(), ttl);
-        if dumped.bytes.as_ref().len() > LONG {
+        let dictionaries = self.dictionaries.as_deref();
+        let seal = || self.format.seal(key, &self.schema, dumped, dictionaries, clock::unix(), ttl);
+        // Training takes a while too.
+        if dumped.bytes.as_ref().len() > LONG || self.format.trains() {
             language.detached(seal)
         } else {
             seal()

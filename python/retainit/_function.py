@@ -120,7 +120,8 @@ def retain(
             object with ``serialize`` and ``deserialize``. Default, for this and all that follow: the
             backend's own, else ``"auto"``.
         compression: `True` for zstd; ``"auto"``, which leaves values as they are where they are read in
-            place; the name of a compressor, ``"zstd:9"`` with a level; or `False`. Default: `False`.
+            place; the name of a compressor, ``"zstd:9"`` with a level, ``"zstd+dictionary"`` trained
+            with the values; or `False`. Default: `False`.
         compression_threshold: Values of fewer bytes stay as they are, as do those that hardly get
             smaller. Default: 1 KiB.
         encryption: Whether entries are sealed with AES-256-GCM. Default: whether there is a key.

@@ -174,7 +174,7 @@ class Format:
     def __init__(
         self,
         serializer: str,
-        compression: tuple[str, str, int] | None,
+        compression: tuple[str, str, int, bool] | None,
         seal: str,
         keyring: Keyring | None,
         pickle: tuple[str, list[str] | None, int | None],

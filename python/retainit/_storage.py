@@ -151,23 +151,28 @@ def _expected(names: Sequence[str]) -> str:
 
 def _compression(
     given: Any, wrong: Callable[[str], ConfigurationError]
-) -> tuple[str, dict[str, object]] | None:
-    """The compressor and its options; `None` for none."""
+) -> tuple[str, dict[str, object], bool] | None:
+    """The compressor, its options, and whether it is trained; `None` for none."""
     if given is False or given == "none":
         return None
     if given is True or given == "auto":
-        return "zstd", {}
+        return "zstd", {}, False
     if not isinstance(given, str) or not given:
         raise wrong('`True`, `False`, `"auto"`, or the name of a compressor such as `"zstd:9"`')
+    given, plus, extra = given.partition("+")
+    if plus and extra != "dictionary":
+        raise wrong(f"`{given}+dictionary` or `{given}`")
     name, colon, level = given.partition(":")
+    if plus and name != "zstd":
+        raise wrong(f"no dictionary, because `{name}` has none")
     if not colon:
-        return name, {}
+        return name, {}, bool(plus)
     levels = COMPRESSION_LEVELS.get(name)
     if levels is None:
         raise wrong(f"no level, because `{name}` has none")
     if not level.isdecimal() or int(level) not in levels:
         raise wrong(f"a level from {levels[0]} to {levels[-1]}")
-    return name, {"level": int(level)}
+    return name, {"level": int(level)}, bool(plus)
 
 
 def _listed(keys: object) -> Sequence[Any]:
@@ -201,7 +206,7 @@ def storage_format(storage: Storage, backend: _native.Backend) -> _native.Format
             size = COMPRESSION_THRESHOLD
             if threshold is not UNSET:
                 size = _native.parse_size(threshold) if threshold else 0
-            compression = chosen[0], json.dumps(chosen[1]), size
+            compression = chosen[0], json.dumps(chosen[1]), size, chosen[2]
     policy = storage.pickle if isinstance(storage.pickle, PicklePolicy) else None
     if policy is None:
         policy = PicklePolicy(mode="local" if storage.pickle is UNSET else storage.pickle)

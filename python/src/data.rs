@@ -302,11 +302,13 @@ pub fn load<'py>(py: Python<'py>, codec: &str, payload: Payload, format: &Format
             let place = Place(stream);
             py.detach(|| {
                 let place = place;
-                serializer.deserialize(bytes, place.0).map(Held)
+                // SAFETY: the place is valid, and this call's alone.
+                unsafe { serializer.deserialize(bytes, place.0) }.map(Held)
             })?
             .0
         } else {
-            serializer.deserialize(bytes, stream)?
+            // SAFETY: as above.
+            unsafe { serializer.deserialize(bytes, stream) }?
         }
     };
     // SAFETY: the plugin gave the reference to us.

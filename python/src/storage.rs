@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use retainit_core::codecs::Codecs;
 use retainit_core::entry::{Keyring as CoreKeyring, Seal, Secret};
 use retainit_core::format::{Compression, Format as CoreFormat};
+use retainit_core::Error;
 
 use crate::backend::registry;
 use crate::data::Choice;
@@ -55,15 +56,15 @@ impl Format {
 
 #[pymethods]
 impl Format {
-    /// `compression` is the name of a compressor as entries have it, its component, its options as a
-    /// JSON object, and the bytes below which values stay as they are; `seal` one of `open`,
+    /// `compression` is the name of a compressor, its options as a JSON object, the bytes below which
+    /// values stay as they are, and whether it is trained with what is written; `seal` one of `open`,
     /// `checksum`, `signed`, `encrypted`; `pickle` a mode, the names it may refer to, and the most bytes.
     #[new]
     #[pyo3(signature = (serializer, compression, seal, keyring, pickle, private))]
     fn new(
         py: Python<'_>,
         serializer: String,
-        compression: Option<(String, String, u64)>,
+        compression: Option<(String, String, u64, bool)>,
         seal: &str,
         keyring: Option<PyRef<'_, Keyring>>,
         pickle: (String, Option<Vec<String>>, Option<u64>),
@@ -78,13 +79,12 @@ impl Format {
             _ => return Err(CONFIGURATION.error(format!("`{seal}` does not go with these keys"))),
         };
         let codecs = codecs(py)?.clone();
-        let compression = compression.map(|(component, options, threshold)| {
-            let compressor = py.detach(|| {
-                codecs.compressor(&component, &serde_json::from_str(&options).unwrap_or_default())
-            });
-            compressor.map(|compressor| Compression { name: component, compressor, threshold })
+        let compression = compression.map(|(name, options, threshold, dictionary)| {
+            let options = serde_json::from_str(&options).unwrap_or_default();
+            let compressor = py.detach(|| codecs.compressor(&name, &options))?;
+            Ok(Compression { name, compressor, options, threshold, dictionary })
         });
-        let compression = compression.transpose().map_err(|error| from_core(&error))?;
+        let compression = compression.transpose().map_err(|error: Error| from_core(&error))?;
         let (mode, allow, max_bytes) = pickle;
         let mode = match &*mode {
             "never" => Mode::Never,

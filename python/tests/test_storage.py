@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from retainit import (
     load_config,
     retain,
 )
-from retainit._registry import get_backend, resolve
+from retainit._registry import get_backend, reset, resolve
 
 
 @dataclass
@@ -246,6 +249,11 @@ def test_the_classes_that_pickles_may_refer_to(disk: Callable[..., DiskConfig]) 
         ({"serializer": "jsn"}, r"option `serializer` of `retain`: expected one of .*did you mean `json`"),
         ({"serializer": object()}, r"without `serialize`"),
         ({"compression": "zstd:99"}, r"option `compression` of `retain`: expected a level from 1 to 22"),
+        ({"compression": "lz4+dictionary"}, r"option `compression` of `retain`: expected no dictionary"),
+        (
+            {"compression": "zstd+dict"},
+            r"option `compression` of `retain`: expected `zstd\+dictionary` or `zstd`",
+        ),
         ({"compression": 7}, r"option `compression` of `retain`: expected `True`"),
         ({"compression_threshold": "1XB"}, r"option `compression_threshold` of `retain`"),
         ({"encryption": "yes"}, r"option `encryption` of `retain`: expected `True` or `False`"),
@@ -290,7 +298,7 @@ def test_pickle_is_refused_both_ways_where_others_can_write(disk: Callable[..., 
         keyring = _native.Keyring([secret]) if secret else None
         (tier,) = resolve(disk())
         _values[:] = [Point(1, 2)]
-        function = retain(produce, backend=disk())
+        function: Any = retain(produce, backend=disk())
         # From here on it has the tiers that it is given.
         function.cache_get(1)
         private, shared = (
@@ -314,3 +322,58 @@ def test_pickle_is_refused_both_ways_where_others_can_write(disk: Callable[..., 
         # Plain data needs no pickle.
         function.cache_set({"a": 1}, 2)
         assert function.cache_get(2) == {"a": 1}
+
+
+def answer(number: int) -> dict[str, object]:
+    """Alike, and small."""
+    _values.append(number)
+    user = {
+        "name": f"user {number}",
+        "mail": f"{number}@example.com",
+        "roles": ["reader", "writer"],
+        "active": True,
+    }
+    return {"status": "ok", "result": {"user": user, "history": [number * 7 % 1000, number * 13 % 1000]}}
+
+
+def test_a_dictionary_is_trained_from_the_values_and_found_again(disk: Callable[..., DiskConfig]) -> None:
+    options: dict[str, Any] = {"compression": "zstd+dictionary", "compression_threshold": 64}
+    sizes = []
+    for namespace, compression in (("alone", "zstd"), ("trained", "zstd+dictionary")):
+        config = disk(namespace=namespace)
+        cached = retain(answer, backend=config, **{**options, "compression": compression})
+        statistics = resolve(config)[0].backend.statistics
+        for number in range(800):
+            cached(number)
+        before = statistics()["bytes"]
+        for number in range(800, 900):
+            cached(number)
+        sizes.append(statistics()["bytes"] - before)  # type: ignore[operator]
+    # With the header, which is as long as such a value.
+    assert sizes[1] < 0.8 * sizes[0]
+
+    reset()
+    _values.clear()
+    again: Any = retain(answer, backend=disk(namespace="trained"), **options)
+    assert [again(number)["result"]["history"][0] for number in range(900)] == [
+        n * 7 % 1000 for n in range(900)
+    ]
+    assert (again.cache_info().errors, _values) == (0, [])
+    # The next process goes on with the same dictionary.
+    again(5000)
+    assert stored(disk()).count(b"zstd#") > 100
+    assert len({*re.findall(rb"zstd#[0-9a-f]{16}", stored(disk()))}) == 1
+    # Without the option it is still read.
+    plain = retain(answer, backend=disk(namespace="trained"))
+    assert plain(850)["status"] == "ok"
+    assert plain.cache_info().misses == 0
+
+    # One that is lost costs the entries that need it, and no more.
+    (database,) = Path(disk().base_path).rglob("*.sqlite")
+    reset()
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("delete from entry where instr(key, 'dictionary#')").rowcount == 1
+        connection.commit()
+    lost = retain(answer, backend=disk(namespace="trained"), **options)
+    assert lost(850)["status"] == "ok"
+    assert (lost.cache_info().errors, lost.cache_info().misses) == (1, 1)

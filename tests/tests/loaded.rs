@@ -177,14 +177,16 @@ fn a_serializer_a_compressor_and_a_sink_work() {
     };
     // SAFETY: the data is whole, and its reference passes on.
     let bytes = unsafe { serializer.serialize(&data) }.unwrap();
-    let back = serializer.deserialize(bytes, std::ptr::null_mut()).unwrap();
+    // SAFETY: no place for a stream is given.
+    let back = unsafe { serializer.deserialize(bytes, std::ptr::null_mut()) }.unwrap();
     // SAFETY: the reference is ours.
     assert_eq!(
         // SAFETY: the serializer gave the reference to us.
         (back.form, unsafe { Value::from_raw(back.value) }.as_bytes()),
         (form::BYTES, Some(&b"data"[..]))
     );
-    assert!(serializer.deserialize(Value::from_vec(b"?".to_vec()), std::ptr::null_mut()).is_err());
+    // SAFETY: as above.
+    assert!(unsafe { serializer.deserialize(Value::from_vec(b"?".to_vec()), std::ptr::null_mut()) }.is_err());
 
     let sink = component(&path, Kind::Sink, "dummy").open_sink(&serde_json::json!({"bound": 1})).unwrap();
     let hit = Event {
