@@ -6,7 +6,7 @@
 //! | `seal` | sealing and opening: checksum, signature, encryption |
 //! | `meta`, `opened` | what a writer says of a value, and what a reader gets |
 //! | `layout` | the bytes of the header, version 2 |
-//! | `secret`, `keyring`, `random` | keys, what is derived from them, nonces |
+//! | `secret`, `keyring`, `subkeys`, `random` | keys, what is derived from them, nonces |
 //! | `buffer` | memory for large entries |
 //! | `unreadable` | why an entry did not open |
 //! | `v1` | version 1, which is read for ever |
@@ -24,6 +24,7 @@ mod random;
 mod samples;
 mod seal;
 mod secret;
+mod subkeys;
 #[cfg(test)]
 mod tests;
 mod unreadable;
