@@ -17,8 +17,8 @@ use faulty::Faulty;
 use retainit_plugin_api::abi::backend::BackendTable;
 use retainit_plugin_api::abi::call::{Call, Entry, Item, Lease, Page, Token, NEVER};
 use retainit_plugin_api::abi::host::HostRef;
-use retainit_plugin_api::abi::status;
 use retainit_plugin_api::abi::value::{Slice, Value};
+use retainit_plugin_api::abi::{capability, status};
 use retainit_plugin_api::conformance::{Report, Suite};
 use retainit_plugin_api::sdk::export::BackendExport;
 use store::Dummy;
@@ -125,6 +125,17 @@ unsafe extern "C" fn clear_of_a_shorter_prefix(
 fn a_clear_of_too_much() {
     let table = BackendTable { clear: Some(clear_of_a_shorter_prefix), ..GOOD };
     caught(table, "clear-by-prefix", "`clear` of plain:");
+}
+
+#[test]
+fn values_that_are_shared_and_said_not_to_be() {
+    let mut table = GOOD;
+    table.prelude.capabilities |= capability::EXCLUSIVE;
+    let check = "exclusive-values-are-shared-with-nobody";
+    let report = run(table, check);
+    let result = report.results.into_iter().find(|result| result.name == check).unwrap();
+    let why = "what was written to one value of 5 bytes is seen in one given before it";
+    assert_eq!(result.failure.as_deref(), Some(why));
 }
 
 unsafe extern "C" fn get_of_a_c_string(i: *mut c_void, call: *const Call, key: Slice, out: *mut Item) -> i32 {

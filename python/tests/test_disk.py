@@ -331,13 +331,18 @@ def test_writers_are_killed(tmp_path: Path) -> None:
             start(KILLED, tmp_path / "program.py", (2 * round + seed) * 1_000_000 // 2, 0, 1)
             for seed in range(2)
         ]
-        time.sleep(0.6)
+        # From when both write, however long they took to start.
+        for writer in writers:
+            assert writer.stdout is not None
+            acknowledged.append(writer.stdout.readline())
+        time.sleep(0.3)
         for writer in writers:
             writer.send_signal(signal.SIGKILL)
         for writer in writers:
-            output, _ = writer.communicate(timeout=30)
-            # The last line may be cut off; what was not written in full was not acknowledged.
-            acknowledged += output.splitlines(keepends=True)
+            with writer:
+                assert writer.stdout is not None
+                # The last line may be cut off; what was not written in full was not acknowledged.
+                acknowledged += writer.stdout.readlines()
     acknowledged = [line for line in acknowledged if line.endswith("\n")]
     assert len(acknowledged) > 50
     Path("acknowledged").write_text("".join(acknowledged))

@@ -48,7 +48,7 @@ impl<'a> Messages<'a> {
         let message = root_as_message(self.take(u64::from(len))?).map_err(corrupt)?;
         let body = u64::try_from(message.bodyLength()).map_err(corrupt)?;
         let start = self.whole.len() - self.rest.len();
-        if start % ALIGNMENT != 0 {
+        if !start.is_multiple_of(ALIGNMENT) {
             return Err(corrupt(format_args!(
                 "the body of an arrow message lies at {start}, which is no place for it"
             )));
@@ -89,7 +89,7 @@ impl Part<'_> {
             else {
                 return Err(corrupt("an arrow buffer has a negative place"));
             };
-            let aligned = offset % ALIGNMENT as u64 == 0;
+            let aligned = offset.is_multiple_of(ALIGNMENT as u64);
             let stop = offset.checked_add(size).filter(|stop| aligned && offset >= end && *stop <= len);
             let Some(stop) = stop else {
                 return Err(corrupt(format_args!(

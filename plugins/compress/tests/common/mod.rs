@@ -30,7 +30,7 @@ pub fn answer(number: u64) -> Vec<u8> {
         r#"{{"id": {number}, "name": "customer {mixed:x}", "email": "c{mixed}@example.org", "address": {{"street": "High Street {}", "city": "Springfield", "zip": "{:05}"}}, "roles": ["reader", "writer"], "active": {}, "created": "2024-0{}-1{}T12:00:00Z", "score": {}.{:03}}}"#,
         mixed % 200,
         mixed % 99_999,
-        mixed % 2 == 0,
+        mixed.is_multiple_of(2),
         1 + mixed % 9,
         mixed % 10,
         mixed % 1000,
