@@ -115,7 +115,7 @@ def test_text_crosses_as_it_lies_in_memory() -> None:
 def test_changing_a_frame_changes_nothing_else(through: Through) -> None:
     frame = pl.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})
     restored = through(frame)
-    # In place, as far as there is such a thing; the fixture has read the file before that.
+    # In place, as far as there is such a thing.
     restored[0, "a"] = 99
     restored.extend(frame)
     assert restored["a"].to_list() == [99, 2, 3, 1, 2, 3]
