@@ -154,6 +154,15 @@ def test_what_cannot_be_kept_is_refused(value: Any, reason: str) -> None:
         _frames.to_stream(value, target="arrow")
 
 
+def test_a_stream_that_polars_cannot_read_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    stream: Any = _frames.to_stream(pl.DataFrame({"a": [1]}), target="arrow")
+    table = pa.table({"a": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})
+    # Polars panics, which is no exception that others would catch.
+    with pytest.raises(ValueError, match="Polars does not read"):
+        _frames.from_stream(table.replace_schema_metadata(stream.schema.metadata), None)
+    assert "panicked" in capfd.readouterr().err
+
+
 def test_plans_and_expressions_are_no_frames() -> None:
     for value in (pl.LazyFrame({"a": [1]}), pl.col("a"), pl.Int8):
         assert _frames.to_stream(value, target="arrow") is None
