@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import signal
@@ -15,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from retainit import _frames, _native, _registry, retain
+from retainit import DiskConfig, _frames, _native, _registry, retain
+from retainit.errors import SerializationError
 
 
 @pytest.fixture(autouse=True)
@@ -89,28 +91,58 @@ def python(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
-@pytest.fixture
-def through(tmp_path: Path) -> Callable[..., Any]:
-    """Sends a frame through a file of Arrow data, mapped privately as entries are; gives what comes out."""
+@pytest.fixture(params=["stream", "disk"])
+def through(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
+    """Sends a frame through a stream, or through a cache on disk, and gives what comes out.
 
+    With `mapped` it lies in memory of its own, mapped from a file, else in memory it must not write to.
+    """
+    return _through_a_stream(tmp_path) if request.param == "stream" else _through_the_disk(tmp_path)
+
+
+def _through_a_stream(folder: Path) -> Callable[..., Any]:
     def send(value: object, *, target: str = "arrow", mapped: bool = True) -> Any:
         pa: Any = import_module("pyarrow")
         stream = _frames.to_stream(value, target=target)
         assert stream is not None
         reader = pa.RecordBatchReader.from_stream(stream)
-        file = tmp_path / "stream"
+        file = folder / "stream"
         with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, reader.schema) as writer:
             for batch in reader:
                 writer.write_batch(batch)
         with file.open("rb") as opened:
             memory = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY)
-        stored = file.read_bytes()
-        restored = _frames.from_stream(pa.ipc.open_stream(pa.py_buffer(memory)), memory if mapped else None)
-        # Writes go to this process's own copy of the pages.
-        assert file.read_bytes() == stored
-        return restored
+        return _frames.from_stream(pa.ipc.open_stream(pa.py_buffer(memory)), memory if mapped else None)
 
     return send
+
+
+def _through_the_disk(folder: Path) -> Callable[..., Any]:
+    numbers = itertools.count()
+    functions: dict[tuple[str, bool], Any] = {}
+
+    def send(value: object, *, target: str = "arrow", mapped: bool = True) -> Any:
+        if (target, mapped) not in functions:
+            backend = DiskConfig(base_path=str(folder / f"{target}-{mapped}"))
+            wrap = retain(backend=backend, serializer=target, compression=not mapped, strict=True)
+            functions[target, mapped] = wrap(_never)
+        cached, number = functions[target, mapped], next(numbers)
+        stream: Any = _frames.to_stream(value, target=target)
+        if target == "csv" and any(map(import_module("pyarrow").types.is_nested, stream.schema.types)):
+            # All there is to see is that it says so.
+            with pytest.raises(SerializationError, match="expected a type without others in it"):
+                cached.cache_set(value, number)
+            return value
+        cached.cache_set(value, number)
+        # The first time all of it is checked.
+        cached(number)
+        return cached(number)
+
+    return send
+
+
+def _never(number: int) -> Any:
+    pytest.fail(f"value {number} is not in the cache")
 
 
 @pytest.fixture

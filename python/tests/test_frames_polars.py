@@ -115,7 +115,7 @@ def test_text_crosses_as_it_lies_in_memory() -> None:
 def test_changing_a_frame_changes_nothing_else(through: Through) -> None:
     frame = pl.DataFrame({"a": [1, 2, 3], "b": ["x", "y", "z"]})
     restored = through(frame)
-    # In place, as far as there is such a thing; the fixture has read the file before that.
+    # In place, as far as there is such a thing.
     restored[0, "a"] = 99
     restored.extend(frame)
     assert restored["a"].to_list() == [99, 2, 3, 1, 2, 3]
@@ -152,6 +152,15 @@ class DerivedSeries(pl.Series):  # type: ignore[misc]
 def test_what_cannot_be_kept_is_refused(value: Any, reason: str) -> None:
     with pytest.raises(_frames.Inexact, match=reason):
         _frames.to_stream(value, target="arrow")
+
+
+def test_a_stream_that_polars_cannot_read_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    stream: Any = _frames.to_stream(pl.DataFrame({"a": [1]}), target="arrow")
+    table = pa.table({"a": pa.array([(1, 2, 3)], pa.month_day_nano_interval())})
+    # Polars panics, which is no exception that others would catch.
+    with pytest.raises(ValueError, match="Polars does not read"):
+        _frames.from_stream(table.replace_schema_metadata(stream.schema.metadata), None)
+    assert "panicked" in capfd.readouterr().err
 
 
 def test_plans_and_expressions_are_no_frames() -> None:

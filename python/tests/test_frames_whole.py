@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from retainit import _frames
+from retainit import DiskConfig, _frames, retain
 
 np: Any = import_module("numpy")
 pd: Any = import_module("pandas")
@@ -101,7 +101,6 @@ def test_parts_of_strided_and_of_shared_memory_are_kept(through: Through, same: 
 
 
 def test_what_is_written_to_a_frame_changes_it_and_nothing_else(through: Through, same: Same) -> None:
-    # That the file remains as it was, the fixture sees to: it reads it after the frame was made.
     for mapped in (True, False):
         frame = through(FRAME, mapped=mapped)
         frame.loc[0, "numbers"] = 99.0
@@ -116,6 +115,29 @@ def test_what_is_written_to_a_frame_changes_it_and_nothing_else(through: Through
         frame["new"] = 1
         frame.index = frame.index + 1
         same(through(FRAME, mapped=mapped), FRAME)
+
+
+def test_what_one_writes_nobody_else_reads(same: Same) -> None:
+    frame = FRAME.copy()
+    array = np.arange(1000.0)
+
+    @retain(backend=DiskConfig(base_path="cache"), strict=True)
+    def load(what: str) -> Any:
+        return frame if what == "frame" else array
+
+    load("frame"), load("array")
+    first, second = load("frame"), load("frame")
+    first.loc[:, "numbers"] = 99.0
+    first.loc[0, "nullable"] = 5
+    same(second, FRAME)
+    second.loc[1, "numbers"] = 7.0
+    assert first.loc[1, "numbers"] == 99.0
+    same(load("frame"), FRAME)
+    one, other = load("array"), load("array")
+    one[:] = -1
+    assert other.tolist() == load("array").tolist() == list(range(1000))
+    assert one.flags.writeable
+    assert load.cache_info().misses == 2
 
 
 def test_numbers_lie_in_the_memory_that_was_given() -> None:

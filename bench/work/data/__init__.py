@@ -1,12 +1,15 @@
-"""Data: what keys of arguments cost, up to arrays of a megabyte. Each part measures into the one report."""
+"""Data: what keys of arguments cost, up to arrays of a megabyte, responses as trees, and frames on disk.
+
+Each part measures into the one report.
+"""
 
 from __future__ import annotations
 
 from harness import Report, Settings
 
-from . import keys
+from . import frames, keys, trees
 
-PARTS = (keys,)
+PARTS = (keys, trees, frames)
 
 
 def run(settings: Settings) -> Report:

@@ -126,6 +126,7 @@ impl Database {
     pub fn serve<T>(&self, call: &Call<'_>, body: impl FnMut(&Connection, &Wait) -> Outcome<T>) -> Result<T> {
         let now = if call.now() == 0 { self.host.monotonic() } else { call.now() };
         self.look(now);
+        self.views.note_call(now);
         self.work(&Wait::of(call, self.options.busy_timeout()), body)
     }
 

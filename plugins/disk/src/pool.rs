@@ -188,7 +188,13 @@ impl Loan<'_> {
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
         match self.connection.take() {
-            Some(connection) => self.slot.give_back(connection),
+            Some(connection) => {
+                if std::thread::panicking() {
+                    // Nobody has decided whether its view may stay.
+                    connection.end_view();
+                }
+                self.slot.give_back(connection);
+            }
             None => self.slot.put(ptr::null_mut()),
         }
     }

@@ -207,7 +207,11 @@ fn run(database: &Arc<Database>) {
                 Ok(())
             }
             Next::Checkpoint => work(&mut |connection, wait| database.checkpoint(connection, wait)),
-            Next::Round => work(&mut |connection, wait| sweep(database, connection, wait, &mut progress)),
+            Next::Round => {
+                // It may take long, and nobody looks meanwhile.
+                database.views.pause(database.pool());
+                work(&mut |connection, wait| sweep(database, connection, wait, &mut progress))
+            }
             Next::End => Ok(()),
         }));
         match next {

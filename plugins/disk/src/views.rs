@@ -2,10 +2,10 @@
 //! thread looks every few milliseconds.
 //!
 //! A view keeps the log from beginning anew, for other processes too. So none gets older than two ticks:
-//! one in use is renewed then, and one that is idle is ended by the thread. Without the thread, and
-//! while the log is copied, none stays open beyond its call.
+//! one in use is renewed then, and one that is idle is ended by the thread. Without the thread, while it
+//! has something else to do, and after a call that comes alone, none stays open.
 
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicU8, Ordering};
 use std::time::Duration;
 
 use crate::pool::Pool;
@@ -29,11 +29,20 @@ const PAUSED: u8 = 2;
 pub struct Views {
     state: AtomicU8,
     tick: AtomicU64,
+    /// When the last call came in that found the thread at rest, on the host's monotonic clock.
+    called: AtomicI64,
+    /// Whether the one before it came within a tick.
+    dense: AtomicBool,
 }
 
 impl Default for Views {
     fn default() -> Self {
-        Views { state: AtomicU8::new(RESTING), tick: AtomicU64::new(1) }
+        Views {
+            state: AtomicU8::new(RESTING),
+            tick: AtomicU64::new(1),
+            called: AtomicI64::new(i64::MIN),
+            dense: AtomicBool::new(false),
+        }
     }
 }
 
@@ -48,11 +57,19 @@ impl Views {
         begun + 1 < self.tick()
     }
 
+    /// Notes that a call comes in. One that comes alone would pay for waking the thread and gain nothing.
+    pub fn note_call(&self, now: i64) {
+        if self.rest() {
+            let since = now.saturating_sub(self.called.swap(now, Ordering::Relaxed));
+            self.dense.store((0..=TICK.as_nanos() as i64).contains(&since), Ordering::Relaxed);
+        }
+    }
+
     /// Whether a view may stay open after its call; `wake` wakes the background thread, if there is one.
     pub fn may_stay(&self, wake: impl FnOnce() -> bool) -> bool {
         match self.state.load(Ordering::SeqCst) {
             TICKING => true,
-            RESTING => wake(),
+            RESTING => self.dense.load(Ordering::Relaxed) && wake(),
             _ => false,
         }
     }

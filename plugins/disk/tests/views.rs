@@ -100,3 +100,17 @@ fn without_the_background_thread_no_view_outlives_its_call() {
         assert!(!is_held(&sql), "round {round}");
     }
 }
+
+#[test]
+fn after_a_call_that_comes_alone_no_view_stays() {
+    let scratch = Scratch::new("views-alone");
+    let cache = Cache::open(&scratch.cache());
+    cache.set("key", b"value").unwrap();
+    let sql = rusqlite::Connection::open(scratch.cache().join("db/entries.sqlite")).unwrap();
+    sql.busy_timeout(std::time::Duration::ZERO).unwrap();
+    for round in 0..100 {
+        cache.pass(std::time::Duration::from_secs(1));
+        cache.set("key", round.to_string().as_bytes()).unwrap();
+        assert!(!is_held(&sql), "round {round}");
+    }
+}

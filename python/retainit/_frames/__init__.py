@@ -84,17 +84,20 @@ def _library(kind: type) -> str | None:
 
 def _describe(library: str, value: object, target: str) -> tuple[dict[str, Any], Any] | None:
     try:
-        import_module("pyarrow")
+        pa = import_module("pyarrow")
     except ImportError:
         hint = f"hint: `pip install retainit[{library}]` has it"
         raise Inexact(
             f"frames of {library} become streams with the help of pyarrow, which is missing; {hint}"
         ) from None
     described: tuple[dict[str, Any], Any] | None
-    if library == "polars":
-        described = import_module("retainit._frames._polars").describe(value, target)
-    elif library == "pandas":
-        described = import_module("retainit._frames._pandas").describe(value)
-    else:
-        described = import_module("retainit._frames._arrow").describe(value)
+    try:
+        if library == "polars":
+            described = import_module("retainit._frames._polars").describe(value, target)
+        elif library == "pandas":
+            described = import_module("retainit._frames._pandas").describe(value)
+        else:
+            described = import_module("retainit._frames._arrow").describe(value)
+    except pa.ArrowException as error:
+        raise Inexact(f"a frame of {library} that Arrow has no form for: {error}") from error
     return described

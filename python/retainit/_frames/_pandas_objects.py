@@ -47,7 +47,8 @@ def restore(description: dict[str, Any], reader: Reader) -> Any:
         objects = next(each for kind, each in _KINDS.items() if kind.__name__ == of).read(column)
     if len(objects) != count:
         raise ValueError(f"expected {count} objects, found {len(objects)}")
-    array = np.fromiter(objects, dtype=object, count=count)
+    is_array = isinstance(objects, np.ndarray) and objects.flags.writeable
+    array = objects if is_array else np.fromiter(objects, dtype=object, count=count)
     if "marked" in description:
         markers = reader.numbers(description["marked"], "|u1")
         for how in np.unique(markers):

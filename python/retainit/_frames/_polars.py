@@ -32,8 +32,12 @@ def describe(value: Any, target: str) -> tuple[dict[str, Any], Any] | None:
     wide = [_wide(dtype) for dtype in frame.dtypes]
     if any(wide):
         described["wide"] = wide
-    table = _table(_cast(frame, wide, narrow=True), target)
-    if _frame(described, table.slice(0, 0)).schema != frame.schema:
+    try:
+        table = _table(_cast(frame, wide, narrow=True), target)
+        same = _frame(described, table.slice(0, 0)).schema == frame.schema
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        raise Inexact(f"Polars does not export `{frame.schema}`: {error}") from error
+    if not same:
         raise Inexact(f"Polars' schema `{frame.schema}` comes back from Arrow as another")
     return described, table
 
@@ -46,7 +50,11 @@ def restore(description: dict[str, Any], table: Any) -> Any:
 
 def _frame(description: dict[str, Any], table: Any) -> Any:
     pl = import_module("polars")
-    frame = pl.DataFrame(_Stream(table))
+    try:
+        frame = pl.DataFrame(_Stream(table))
+    except pl.exceptions.PanicException as error:
+        # No exception like others: it would not stop until it has ended the program.
+        raise ValueError(f"Polars does not read `{table.schema}`: {error}") from error
     return _cast(frame, description["wide"], narrow=False) if "wide" in description else frame
 
 

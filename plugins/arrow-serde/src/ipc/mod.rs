@@ -5,9 +5,11 @@
 //! | `write` | messages laid out so that every buffer begins at a multiple of 64 bytes |
 //! | `message` | from bytes to messages, whose claims are checked against the bytes that are there |
 //! | `read` | from messages to arrays that lie in the bytes |
+//! | `views` | whether views lead to text |
 
 mod message;
 mod read;
+mod views;
 mod write;
 
 pub use read::{decode, Trust};

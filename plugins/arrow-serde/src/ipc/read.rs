@@ -15,7 +15,7 @@ use arrow_schema::SchemaRef;
 use retainit_plugin_api::sdk::{Result, Value};
 
 use super::message::{check_dictionaries, Messages, Part};
-use super::ALIGNMENT;
+use super::{views, ALIGNMENT};
 use crate::contain::corrupt;
 use crate::stream::Table;
 
@@ -129,13 +129,20 @@ fn read_batch(
     };
     part.check(&batch)?;
     let version = version(part)?;
-    RecordBatchDecoder::try_new(&part.body, batch, Arc::clone(schema), dictionaries, &version)
+    // Columns of text views are read as bytes, and then found to be text in less time than the decoder takes.
+    let as_bytes = if trust.0.get() { None } else { views::as_bytes(schema) };
+    let read = as_bytes.as_ref().unwrap_or(schema);
+    let batch = RecordBatchDecoder::try_new(&part.body, batch, Arc::clone(read), dictionaries, &version)
         .map_err(corrupt)?
         // A buffer that is not aligned is refused, not copied: the bytes themselves are.
         .with_require_alignment(true)
         .with_skip_validation(trust.0.clone())
         .read_record_batch()
-        .map_err(corrupt)
+        .map_err(corrupt)?;
+    match as_bytes {
+        Some(_) => views::as_text(&batch, schema),
+        None => Ok(batch),
+    }
 }
 
 fn version(part: &Part<'_>) -> Result<MetadataVersion> {
