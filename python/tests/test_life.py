@@ -118,8 +118,8 @@ def test_what_cannot_be_found_out_leaves_the_result_uncached(make: Make) -> None
         call, runs = make(**options)
         assert [call(1), call(1)] == [1, 1]
         assert runs == [1, 1]
-        info = getattr(call, "cached", call).cache_info()  # type: ignore[attr-defined]
-        assert info.errors == 2
+        cached: Any = getattr(call, "cached", call)
+        assert cached.cache_info().errors == 2
         call, runs = make(**options, strict=True)
         with pytest.raises(BackendError, match="cannot be said how long a result is kept"):
             call(1)
