@@ -114,7 +114,7 @@ def addresses(value: Any) -> list[int]:
     if isinstance(value, (pd.Series, pd.Index)):
         return [] if isinstance(value, pd.RangeIndex) else addresses(value.array)
     if isinstance(value, pd.api.extensions.ExtensionArray):
-        parts = [getattr(value, name, None) for name in ("_ndarray", "_data", "_pa_array", "_left", "codes")]
+        parts = (getattr(value, name, None) for name in ("_ndarray", "_pa_array", "_data", "_left", "codes"))
         return next(addresses(part) for part in parts if part is not None)
     if isinstance(value, (pl.Series, pl.DataFrame)):
         frame = value if isinstance(value, pl.DataFrame) else value.to_frame()

@@ -11,11 +11,11 @@ use arrow_data::UnsafeFlag;
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{read_dictionary_impl, RecordBatchDecoder};
 use arrow_ipc::{MessageHeader, MetadataVersion};
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use retainit_plugin_api::sdk::{Result, Value};
 
 use super::message::{check_dictionaries, Messages, Part};
-use super::{views, ALIGNMENT};
+use super::{layout, views, ALIGNMENT};
 use crate::contain::corrupt;
 use crate::stream::Table;
 
@@ -113,6 +113,12 @@ fn read_dictionary(
     if dictionary.isDelta() || dictionaries.contains_key(&dictionary.id()) {
         return Err(corrupt(format_args!("the dictionary {} comes more than once", dictionary.id())));
     }
+    #[expect(deprecated, reason = "there is no other way from a dictionary to its type")]
+    let fields = schema.fields_with_dict_id(dictionary.id());
+    let Some(DataType::Dictionary(_, values)) = fields.first().map(|field| field.data_type()) else {
+        return Err(corrupt(format_args!("the dictionary {} belongs to no column", dictionary.id())));
+    };
+    layout::check(&data, std::iter::once(values.as_ref()))?;
     let version = version(part)?;
     read_dictionary_impl(&part.body, dictionary, schema, dictionaries, &version, true, trust.0.clone())
         .map_err(corrupt)
@@ -128,6 +134,7 @@ fn read_batch(
         return Err(corrupt("an arrow batch has no description"));
     };
     part.check(&batch)?;
+    layout::check(&batch, schema.fields().iter().map(|field| field.data_type()))?;
     let version = version(part)?;
     // Columns of text views are read as bytes, and then found to be text in less time than the decoder takes.
     let as_bytes = if trust.0.get() { None } else { views::as_bytes(schema) };
