@@ -16,7 +16,7 @@ use crate::units::{parse_duration_text, parse_size_text};
 use crate::{Error, Result};
 
 /// Options of every backend that the engine itself acts on.
-const ENGINE_OPTIONS: [&str; 9] = [
+pub(super) const ENGINE_OPTIONS: [&str; 9] = [
     "ttl",
     "namespace",
     "serializer",

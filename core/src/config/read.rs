@@ -50,7 +50,7 @@ fn config(path: &Path, text: &str, named: bool, lookup: Lookup<'_>) -> Result<Co
     let mut found = None;
     for (key, node) in section::mapping(&root, "configuration")? {
         if key.name != "retainit" {
-            let mut mistake = unknown(key, "key", "outside section `retainit`", ["retainit"]);
+            let mut mistake = unknown(key, "key", "outside section `retainit`", &["retainit"]);
             if ["plugins", "backends", "default_backend"].contains(&key.name.as_str()) {
                 mistake.message.push_str(&format!("; hint: put `{}` below `retainit`", key.name));
             }

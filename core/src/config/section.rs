@@ -7,24 +7,14 @@ use std::time::Duration;
 use serde_json::Map;
 
 use super::node::{Key, Mistake, Node, Text, Value};
+use super::options::ENGINE_OPTIONS;
 use crate::nearest::{hint, listed};
 use crate::units::{parse_duration_text, parse_seconds, DURATION};
 
 const KEYS: [&str; 3] = ["plugins", "backends", "default_backend"];
 const PLUGIN_KEYS: [&str; 4] = ["name", "path", "sha256", "directory"];
-const TIERED_KEYS: [&str; 11] = [
-    "type",
-    "tiers",
-    "ttl",
-    "namespace",
-    "serializer",
-    "compression",
-    "compression_threshold",
-    "encryption",
-    "encryption_key",
-    "integrity",
-    "pickle",
-];
+/// What a tiered backend has beside what the engine gives every backend.
+const TIERED_KEYS: [&str; 2] = ["type", "tiers"];
 
 /// What a configuration file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,7 +102,7 @@ pub(super) fn parse(file: &Path, section: &Node, named: bool) -> Result<Config, 
                 let name = text(node, "key `default_backend`", "the name of a backend")?;
                 config.default_backend = Some((name.value.clone(), node.line));
             }
-            _ => return Err(unknown(key, "key", "in section `retainit`", KEYS)),
+            _ => return Err(unknown(key, "key", "in section `retainit`", &KEYS)),
         }
     }
     Ok(config)
@@ -130,7 +120,7 @@ fn plugin(item: &Node, directory: &Path, named: bool) -> Result<PluginEntry, Mis
     let mut given: BTreeMap<&str, &Node> = BTreeMap::new();
     for (key, node) in entries {
         if !PLUGIN_KEYS.contains(&key.name.as_str()) {
-            return Err(unknown(key, "key", "in an entry of `plugins`", PLUGIN_KEYS));
+            return Err(unknown(key, "key", "in an entry of `plugins`", &PLUGIN_KEYS));
         }
         given.insert(&key.name, node);
     }
@@ -226,8 +216,9 @@ fn check_tiered(name: &Key, node: &Node) -> Result<(), Mistake> {
     let expected = "a list of names of backends, nearest first";
     let mut found = None;
     for (key, node) in mapping(node, &subject)? {
-        if !TIERED_KEYS.contains(&key.name.as_str()) {
-            return Err(unknown(key, "option", &format!("for backend `{}`", name.name), TIERED_KEYS));
+        let known = [&TIERED_KEYS[..], &ENGINE_OPTIONS].concat();
+        if !known.contains(&key.name.as_str()) {
+            return Err(unknown(key, "option", &format!("for backend `{}`", name.name), &known));
         }
         if key.name == "tiers" {
             found = list(node, &subject)?;
@@ -291,8 +282,12 @@ fn text<'a>(node: &'a Node, subject: &str, expected: &str) -> Result<&'a Text, M
 }
 
 /// What is said of a key that does not exist.
-pub(super) fn unknown<const N: usize>(key: &Key, what: &str, place: &str, known: [&str; N]) -> Mistake {
+pub(super) fn unknown(key: &Key, what: &str, place: &str, known: &[&str]) -> Mistake {
     let subject = format!("unknown {what} `{}` {place}", key.name);
-    let message = format!("expected one of {}{}", listed(known), hint(&key.name, known));
+    let message = format!(
+        "expected one of {}{}",
+        listed(known.iter().copied()),
+        hint(&key.name, known.iter().copied())
+    );
     Mistake::new(key.line, subject, message)
 }
