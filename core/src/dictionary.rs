@@ -23,6 +23,8 @@ use crate::{clock, fork};
 
 /// What the payload of a dictionary's entry is called.
 const CODEC: &str = "dictionary";
+/// Shorter ones have nothing that could be found again; trainers pass them over.
+const SHORTEST: usize = 8;
 /// Longer values have enough to refer to in themselves, in bytes.
 const LONGEST: usize = 32 * 1024;
 /// The most bytes of a dictionary.
@@ -82,7 +84,7 @@ impl Dictionaries {
 
     /// What `plain` is to be compressed with; `None` for the compressor alone.
     pub fn trained(&self, format: &Format, compression: &Compression, plain: &[u8]) -> Option<Trained> {
-        if plain.len() > LONGEST {
+        if !(SHORTEST..=LONGEST).contains(&plain.len()) {
             return None;
         }
         let work = {
