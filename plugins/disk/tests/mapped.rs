@@ -302,10 +302,9 @@ fn a_map_that_was_only_read_serves_the_next_reader() {
         }
         after - before
     };
-    // How many pages come with each fault is the system's affair.
-    let first = read(false);
-    assert!(first >= 8, "a new map is faulted in: {first}");
-    assert!(read(false) < first / 4, "a used one was");
-    assert!(read(true) < first / 4);
-    assert!(read(false) > first / 2, "one that was written to is not given again");
+    // How many pages come with each fault is the system's affair: up to two megabytes.
+    assert!(read(false) >= 3, "a new map is faulted in");
+    assert!(read(false) <= 1, "a used one was");
+    assert!(read(true) <= 1);
+    assert!(read(false) >= 3, "one that was written to is not given again");
 }
