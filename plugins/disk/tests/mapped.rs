@@ -290,19 +290,21 @@ fn faults() -> i64 {
 fn a_map_that_was_only_read_serves_the_next_reader() {
     let scratch = Scratch::new("again");
     let cache = Cache::open(&scratch.cache());
-    cache.set("key", &[7; LARGE]).unwrap();
+    let value = vec![7; 8 * LARGE];
+    cache.set("key", &value).unwrap();
     let read = |by_writing: bool| {
         let item = hold(&cache, "key");
         let before = faults();
-        assert_eq!(bytes(&item).iter().map(|byte| u64::from(*byte)).sum::<u64>(), 7 * LARGE as u64);
+        assert_eq!(bytes(&item).iter().map(|byte| u64::from(*byte)).sum::<u64>(), 7 * value.len() as u64);
         let after = faults();
         if by_writing {
             write(&item, 700_000, 9);
         }
         after - before
     };
-    assert!(read(false) >= 10, "a new map is faulted in");
-    assert!(read(false) < 5, "a used one was");
-    assert!(read(true) < 5);
-    assert!(read(false) >= 10, "one that was written to is not given again");
+    // How many pages come with each fault is the system's affair: up to two megabytes.
+    assert!(read(false) >= 3, "a new map is faulted in");
+    assert!(read(false) <= 1, "a used one was");
+    assert!(read(true) <= 1);
+    assert!(read(false) >= 3, "one that was written to is not given again");
 }
