@@ -1,9 +1,11 @@
 //! CSV as RFC 4180 has it, after a line that holds the schema.
 //!
-//!     # retainit schema: <base64 of an IPC stream of the table without rows>
-//!     name,price
-//!     bread,2.5
-//!     "",
+//! ```text
+//! # retainit schema: <base64 of an IPC stream of the table without rows>
+//! name,price
+//! bread,2.5
+//! "",
+//! ```
 //!
 //! Lines end with a line feed alone. A cell without anything is null; an empty text is `""`.
 //!
