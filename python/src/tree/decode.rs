@@ -216,19 +216,16 @@ impl<'py, 'a> Decoder<'py, 'a> {
                 let parts = self.parts::<2>(depth, true)?;
                 self.given(standard::fraction(&parts[0], &parts[1]))
             }
-            tree::RANGE => {
-                let [start, stop, step] = self.parts(depth, true)?;
-                // SAFETY: attached; the type is one.
-                let range = unsafe {
-                    Bound::from_borrowed_ptr(self.py, (&raw mut ffi::PyRange_Type).cast::<ffi::PyObject>())
+            // The reader gives no other groups than ranges and slices.
+            code => {
+                let (kind, ints) = match code {
+                    tree::RANGE => (&raw mut ffi::PyRange_Type, true),
+                    _ => (&raw mut ffi::PySlice_Type, false),
                 };
-                self.given(outcall::call(&range, (start, stop, step), None))
-            }
-            // The reader gives no other groups.
-            _ => {
-                let [start, stop, step] = self.parts(depth, false)?;
-                // SAFETY: attached, with valid objects; a new reference or null.
-                owned(unsafe { ffi::PySlice_New(start.as_ptr(), stop.as_ptr(), step.as_ptr()) })
+                let [start, stop, step] = self.parts(depth, ints)?;
+                // SAFETY: attached; both are types that live for ever.
+                let kind = unsafe { Bound::from_borrowed_ptr(self.py, kind.cast::<ffi::PyObject>()) };
+                self.given(outcall::call(&kind, (start, stop, step), None))
             }
         };
         let made = Filling(made?);
