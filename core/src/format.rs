@@ -34,6 +34,17 @@ pub struct Compression {
     pub threshold: u64,
 }
 
+/// What is known of an entry that is to be opened.
+#[derive(Debug, Clone, Copy)]
+pub struct State {
+    /// Unix time in nanoseconds.
+    pub now: i64,
+    /// Whether its bytes are nobody else's.
+    pub exclusive: bool,
+    /// Whether this process has checked them before.
+    pub verified: bool,
+}
+
 /// What an entry held.
 pub struct Unsealed {
     /// The codec of the payload.
@@ -116,8 +127,7 @@ impl Format {
         self.seal.seal(key, &meta, stored).map(Value::from_vec)
     }
 
-    /// Opens the entry of `key` in `value`. `exclusive` says that its bytes are nobody else's, `verified`
-    /// that this process has checked them before. `None` if it has expired.
+    /// Opens the entry of `key` in `value`; `None` if it has expired.
     ///
     /// # Errors
     /// It cannot be read.
@@ -127,10 +137,9 @@ impl Format {
         schema: &str,
         value: Value,
         dictionaries: Option<&Dictionaries>,
-        now: i64,
-        exclusive: bool,
-        verified: bool,
+        state: State,
     ) -> Result<Option<Unsealed>> {
+        let State { now, exclusive, verified } = state;
         let bytes = value.as_bytes().unwrap_or_default();
         let opened = match self.seal.open(key, schema, bytes, now, verified) {
             Ok(opened) => opened,

@@ -9,6 +9,7 @@ use retainit_plugin_api::sdk::Value;
 use crate::error::Result;
 use crate::flight::{Flight, Landing};
 use crate::format::Format;
+use crate::load::Life;
 
 /// The bytes of one stored object, kept alive by the value they lie in: a memory map, perhaps, that
 /// can be read in place.
@@ -123,6 +124,11 @@ pub trait Caller: Language {
     /// # Errors
     /// What the function raised.
     fn run_alone(&self) -> Result<Self::Object, Self::Error>;
+    /// How long what the function returned is kept.
+    ///
+    /// # Errors
+    /// That could not be found out; what the function returned is not kept then.
+    fn life(&self, object: &Self::Object) -> Result<Life>;
     /// What everybody who joined gets; `None` where they must start again.
     fn share(&self, outcome: &Result<Self::Object, Self::Error>) -> Option<Arc<Self::Shared>>;
     /// What a leader shared.

@@ -15,6 +15,19 @@ use crate::language::{Dumped, Language};
 use crate::random;
 use crate::tier::{CallKey, Found, Tier};
 
+/// How long a result is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// Not at all.
+    Unkept,
+    /// As long as each tier says.
+    Own,
+    /// So many nanoseconds ([`NEVER`]: for ever), whatever tiers say.
+    For(i64),
+    /// As long as each tier says, but no longer than so many nanoseconds.
+    AtMost(i64),
+}
+
 /// What a caller is to do.
 pub enum Step<S> {
     /// Lead this load: read, run, store, land.
@@ -62,7 +75,7 @@ impl<S: Send + Sync> Load<S> {
             return Ok(None);
         };
         self.function.counters.hits.fetch_add(1, Ordering::Relaxed);
-        self.write(language, &found.object, &self.tiers[..tier], Some(found.remaining))?;
+        self.write(language, &found.object, &self.tiers[..tier], Life::AtMost(found.remaining))?;
         Ok(Some(found.object))
     }
 
@@ -75,8 +88,16 @@ impl<S: Send + Sync> Load<S> {
     ///
     /// # Errors
     /// A failure of the cache, where the function is strict.
-    pub fn store<L: Language>(&self, language: &L, object: &L::Object) -> Result<()> {
-        self.write(language, object, &self.tiers, None)
+    pub fn store<L: Language>(&self, language: &L, object: &L::Object, life: Life) -> Result<()> {
+        self.write(language, object, &self.tiers, life)
+    }
+
+    /// Notes that it was not to be found out how long a result is kept, so that it is not.
+    ///
+    /// # Errors
+    /// The failure itself, for a function that is `strict`.
+    pub fn failed(&self, error: crate::Error) -> Result<()> {
+        self.function.failed(error)
     }
 
     /// Ends the load with something for everybody who joined, or, without it, lets them start again.
@@ -86,14 +107,8 @@ impl<S: Send + Sync> Load<S> {
         }
     }
 
-    fn write<L: Language>(
-        &self,
-        language: &L,
-        object: &L::Object,
-        tiers: &[Tier],
-        remaining: Option<i64>,
-    ) -> Result<()> {
-        let writes = prepare(&self.function, language, &self.key, object, tiers, remaining)?;
+    fn write<L: Language>(&self, language: &L, object: &L::Object, tiers: &[Tier], life: Life) -> Result<()> {
+        let writes = prepare(&self.function, language, &self.key, object, tiers, life)?;
         let flight = self.lead.flight();
         run(&self.function, language, writes, |write| flight.write(write))
     }
@@ -135,10 +150,10 @@ pub fn put<L: Language, S: Send + Sync>(
     language: &L,
     key: &CallKey,
     object: &L::Object,
-    ttl: Option<i64>,
+    life: Life,
 ) -> Result<()> {
     let tiers = function.tiers();
-    let writes = prepare(function, language, key, object, &tiers, ttl)?;
+    let writes = prepare(function, language, key, object, &tiers, life)?;
     let scope = Scope::Key(key.local().to_vec());
     let _fence = language.detached(|| flights.fence(&scope));
     run(function, language, writes, |write| Some(write()))
@@ -204,7 +219,7 @@ fn prepare<'a, L: Language>(
     key: &'a CallKey,
     object: &L::Object,
     tiers: &'a [Tier],
-    ttl: Option<i64>,
+    life: Life,
 ) -> Result<Vec<Write<'a>>> {
     let mut writes = Vec::with_capacity(tiers.len());
     // Dumped at the first tier that wants bytes, and again where another format makes others of it.
@@ -212,10 +227,12 @@ fn prepare<'a, L: Language>(
     let spread = random::spread(function.policy().jitter);
     for tier in tiers {
         let Some(key) = tier.key(key) else { continue };
-        let ttl = match ttl {
+        let ttl = match life {
+            Life::Unkept => continue,
+            Life::Own => stretch(tier.ttl(), spread),
+            Life::For(ttl) => stretch(ttl, spread),
             // What came from a farther tier must not outlive it.
-            Some(remaining) => tier.ttl().min(remaining),
-            None => stretch(tier.ttl(), spread),
+            Life::AtMost(remaining) => tier.ttl().min(remaining),
         };
         if ttl <= 0 {
             continue;

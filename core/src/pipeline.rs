@@ -70,7 +70,11 @@ fn lead<C: Caller>(caller: &C, load: Load<C::Shared>, mode: Mode) -> Result<C::O
     }
     let outcome = caller.run(load.flight());
     if let Ok(object) = &outcome {
-        if let Err(error) = load.store(caller, object) {
+        let stored = match caller.life(object) {
+            Ok(life) => load.store(caller, object, life),
+            Err(error) => load.failed(error),
+        };
+        if let Err(error) = stored {
             load.land(caller.share(&outcome));
             return Err(error.into());
         }

@@ -10,7 +10,7 @@ use retainit_plugin_api::sdk::{Item, Token, Value};
 use crate::dictionary::Dictionaries;
 use crate::entry;
 use crate::error::{Error, Result};
-use crate::format::Format;
+use crate::format::{Format, State};
 use crate::function::Function;
 use crate::instance::Instance;
 use crate::language::{Dumped, Language};
@@ -180,9 +180,9 @@ impl Tier {
         let private = self.has(capability::PRIVATE);
         let version = private.then(|| Version::of(len, self.instance.number(), key, token)).flatten();
         let verified = version.is_some_and(Version::is_verified);
-        let exclusive = self.has(capability::EXCLUSIVE);
+        let state = State { now, exclusive: self.has(capability::EXCLUSIVE), verified };
         let dictionaries = self.dictionaries.as_deref();
-        let open = || self.format.open(key, &self.schema, value, dictionaries, now, exclusive, verified);
+        let open = || self.format.open(key, &self.schema, value, dictionaries, state);
         // Checking and decompressing much takes a while.
         let opened = if len > LONG { language.detached(open) } else { open() };
         let Some(opened) = opened.map_err(|error| error.with("backend", self.instance.name()))? else {

@@ -11,6 +11,7 @@ from typing import Any
 
 from retainit import _methods, _native, _process
 from retainit._identity import identity, qualified_name
+from retainit._life import life_of
 from retainit._options import UNSET
 from retainit.errors import ConfigurationError, UnkeyableError, UnkeyableWarning
 
@@ -60,6 +61,7 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
             "strict": options["strict"],
             "key_builder": builder,
             "copy": _COPIES[options["copy"]],
+            "life": life_of(options),
             "typed": typed,
             "drive": drive,
             "resolve": _resolve,
@@ -87,7 +89,9 @@ def _resolve(cached: Any) -> None:
     defaults = _registry.defaults()
     tiers = []
     for tier in _registry.resolve(options["backend"]):
-        ttl = next((ttl for ttl in (options["ttl"], tier.ttl, defaults.ttl) if ttl is not UNSET), None)
+        # One that depends on the result is asked when there is one.
+        own = UNSET if callable(options["ttl"]) else options["ttl"]
+        ttl = next((ttl for ttl in (own, tier.ttl, defaults.ttl) if ttl is not UNSET), None)
         namespace = options["namespace"] or tier.namespace or defaults.namespace or ""
         storage = options.get("storage", Storage()).over(tier.storage)
         seconds = None if ttl is None else _native.parse_duration(ttl)

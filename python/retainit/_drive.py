@@ -89,7 +89,8 @@ async def _load(
             value = await function.__wrapped__(*arguments, **keywords)
         finally:
             load.leave(token)
-        await _off_loop(load.may_block, load.store, value)
+        if load.keeps(value, arguments, keywords):
+            await _off_loop(load.may_block, load.store, value)
     except BaseException as error:
         load.fail(error)
         raise

@@ -70,7 +70,7 @@ def retain(
     /,
     *,
     backend: BackendSpec | Sequence[BackendSpec] | None = None,
-    ttl: Duration | Unset | None = UNSET,
+    ttl: Duration | Callable[..., Duration | Unset | None] | Unset | None = UNSET,
     jitter: float = 0.0,
     key_builder: str | Callable[..., str] | None = None,
     exclude_args: Sequence[str] = (),
@@ -78,6 +78,8 @@ def retain(
     namespace: str | None = None,
     copy: Literal["reference", "shallow", "deep"] = "reference",
     strict: bool = False,
+    cache_none: bool = True,
+    cache_if: Callable[[Any], object] | None = None,
     serializer: str | Serializer | Unset = UNSET,
     compression: bool | str | Unset = UNSET,
     compression_threshold: Size | Unset = UNSET,
@@ -97,8 +99,9 @@ def retain(
             (``"memory"``, ``"disk"``), a configuration such as ``DiskConfig()``, or a list of these, nearest
             first. Default: the default backend, which is memory unless another is configured.
         ttl: How long a result is kept: seconds above zero, a ``timedelta``, or text such as ``"90s"``,
-            ``"2h30m"``, ``"7d"``. `None` keeps it for ever. Default: the backend's own, else what `init`
-            says, else for ever.
+            ``"2h30m"``, ``"7d"``. `None` keeps it for ever. Or a function that is called with the result
+            and the arguments of the call, and gives one of these, or `UNSET` for the default.
+            Default: the backend's own, else what `init` says, else for ever.
         jitter: Share of ``ttl``, from 0 to 1, by which each result's is randomly moved either way, so that
             what was stored together does not expire together. Default: 0.
         key_builder: Makes the key of a call: a template such as ``"user:{user_id}"``, or a function that is
@@ -113,6 +116,9 @@ def retain(
             a copy of it. Default: ``"reference"``.
         strict: Whether a failing store, or an argument that has no key, raises. If not, the function runs
             uncached, `cache_info` counts failures, and one warning tells of the argument. Default: `False`.
+        cache_none: Whether `None` is a result like any other, or is not kept. Default: `True`.
+        cache_if: Is called with a result, and says whether it is kept; `cache_set` does not ask.
+            Default: every result is.
         serializer: How results become bytes, outside the process: ``"auto"``, which keeps every value
             exactly; ``"msgpack"``, ``"json"``, ``"text"``, ``"bytes"``, ``"numpy"``, ``"arrow"``,
             ``"parquet"``, ``"csv"``, ``"pandas"`` and ``"polars"`` (which mean Parquet), ``"orjson"``,
@@ -155,6 +161,8 @@ def retain(
         "namespace": namespace,
         "copy": copy,
         "strict": strict,
+        "cache_none": cache_none,
+        "cache_if": cache_if,
     }
     storage = {
         "serializer": serializer,
@@ -187,7 +195,16 @@ def _retain(function: Any, options: dict[str, Any]) -> Any:
 
 
 def _check(options: dict[str, Any]) -> None:
-    check_duration(options["ttl"], "option `ttl` of `retain`")
+    if not callable(options["ttl"]):
+        check_duration(options["ttl"], "option `ttl` of `retain`")
+    if not isinstance(options["cache_none"], bool):
+        raise ConfigurationError(
+            f"option `cache_none` of `retain`: expected `True` or `False`, found `{options['cache_none']!r}`"
+        )
+    if options["cache_if"] is not None and not callable(options["cache_if"]):
+        raise ConfigurationError(
+            f"option `cache_if` of `retain`: expected a function, found `{options['cache_if']!r}`"
+        )
     jitter = options["jitter"]
     if isinstance(jitter, bool) or not isinstance(jitter, (int, float)) or not 0 <= jitter <= 1:
         raise ConfigurationError(

@@ -9,6 +9,7 @@ from typing import Any, cast
 from retainit import _native
 from retainit._function import MISSING
 from retainit._info import CacheInfo
+from retainit._life import life_of
 from retainit._options import UNSET
 
 __all__ = ["install"]
@@ -67,7 +68,9 @@ def cache_get(self: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 def cache_set(self: Any, value: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Keeps `value` as the result of the call with the other arguments."""
-    return _on(self, lambda: _native.put(self, _key(self, args, kwargs), value))
+    life = life_of(self._retain)
+    said = True if life is None else life.ttl(value, args, kwargs)
+    return _on(self, lambda: _native.put(self, _key(self, args, kwargs), value, said))
 
 
 def cache_delete(self: Any, /, *args: Any, **kwargs: Any) -> Any:

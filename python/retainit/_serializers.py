@@ -7,6 +7,7 @@ which are read here.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 import weakref
@@ -177,6 +178,11 @@ def dump(value: Any, serializer: str, mapped: bool) -> Dumped:
             raise _unsuitable(serializer, "an array", value)
         return dumped
     if serializer in FRAMES:
+        if not _is_supplied(FRAMES[serializer]):
+            raise SerializationError(
+                f"serializer `{serializer}`: expected the plugin `arrow-serde` to be installed; "
+                f"hint: `pip install retainit[arrow]`"
+            )
         dumped = _frame(value, FRAMES[serializer])
         if dumped is None:
             raise _unsuitable(serializer, "a frame, a table or a series", value)
@@ -190,8 +196,11 @@ def _dump_auto(value: Any, mapped: bool) -> Dumped:
         if can_serialize is not None and can_serialize(value):
             codec = f"custom:{name}"
             return "raw", codec, _bytes(_registered[name].serialize(value), codec)
+    frames = "arrow" if mapped else "parquet"
     try:
-        dumped = _tensor(value, "numpy") or _frame(value, "arrow" if mapped else "parquet")
+        dumped = _tensor(value, "numpy")
+        if dumped is None and _is_supplied(frames):
+            dumped = _frame(value, frames)
     except _inexact():
         # Not to be kept exactly in that form: as pickle, if the policy lets it.
         dumped = None
@@ -200,9 +209,9 @@ def _dump_auto(value: Any, mapped: bool) -> Dumped:
 
 def _dump_by_form(value: Any, serializer: str) -> Dumped:
     """For the serializers of plugins, which say which forms they take."""
-    forms = _native.serializer_forms(serializer)
-    if forms is None:
+    if not _is_supplied(serializer):
         raise SerializationError(f"no plugin supplies serializer `{serializer}` any more")
+    forms = _supplied(serializer)
     if "bytes" in forms and type(value) is bytes:
         return "bytes", serializer, value
     dumped = None
@@ -225,6 +234,23 @@ def load(codec: str, data: Any, serializer: str) -> Any:
     if codec == "protobuf":
         return _load_protobuf(bytes(data))
     return _custom(codec, serializer).deserialize(bytes(data))
+
+
+@functools.cache
+def _supplied(serializer: str) -> tuple[str, ...]:
+    forms = _native.serializer_forms(serializer)
+    if forms is None:
+        # Raised, so that it is asked again: a plugin may be added.
+        raise LookupError(serializer)
+    return tuple(forms)
+
+
+def _is_supplied(serializer: str) -> bool:
+    """Whether a plugin supplies it: that for frames is a distribution of its own."""
+    try:
+        return bool(_supplied(serializer))
+    except LookupError:
+        return False
 
 
 def _inexact() -> type[Exception]:

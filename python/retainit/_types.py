@@ -40,7 +40,7 @@ class RetainOptions(TypedDict, total=False):
     """The options of `retain`, which documents them."""
 
     backend: BackendSpec | Sequence[BackendSpec] | None
-    ttl: Duration | Unset | None
+    ttl: Duration | Callable[..., Duration | Unset | None] | Unset | None
     jitter: float
     key_builder: str | Callable[..., str] | None
     exclude_args: Sequence[str]
@@ -48,6 +48,8 @@ class RetainOptions(TypedDict, total=False):
     namespace: str | None
     copy: Literal["reference", "shallow", "deep"]
     strict: bool
+    cache_none: bool
+    cache_if: Callable[[Any], object] | None
     serializer: str | Serializer | Unset
     compression: bool | str | Unset
     compression_threshold: Size | Unset

@@ -7,10 +7,12 @@ use std::time::Duration;
 use pyo3::exceptions::PyException;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyTuple};
+use retainit_core::abi::call::NEVER;
 use retainit_core::flight::{Flight, Flights, Landing};
 use retainit_core::format::Format;
 use retainit_core::language::{Caller, Dumped, Language, Payload};
+use retainit_core::load::Life;
 use retainit_core::{Error, ErrorKind};
 use retainit_plugin_api::sdk::Value;
 
@@ -72,6 +74,24 @@ impl<'a, 'py> Objects<'a, 'py> {
         self.interrupt.borrow_mut().take().map_or(Ok(()), Err)
     }
 
+    /// How long a result is kept: what the function's options say of it.
+    ///
+    /// # Errors
+    /// They could not say.
+    pub fn life(
+        &self,
+        result: &Bound<'py, PyAny>,
+        arguments: &Bound<'py, PyTuple>,
+        keywords: Option<&Bound<'py, PyDict>>,
+    ) -> Result<Life, Error> {
+        let Some(life) = &self.cold.life else { return Ok(Life::Own) };
+        let keywords = keywords.map_or_else(|| PyDict::new(self.py), Clone::clone);
+        let said = outcall::call(life.bind(self.py), (result, arguments, keywords), None);
+        said.and_then(|said| lifetime(&said)).map_err(|error| {
+            self.failure("keep", "it cannot be said how long a result is kept", Failure::Raised(error))
+        })
+    }
+
     fn failure(&self, operation: &'static str, what: &str, failure: Failure) -> Error {
         let error = match failure {
             Failure::Refused(error) => return error.with("function", self.cold.engine.name()),
@@ -84,6 +104,24 @@ impl<'a, 'py> Objects<'a, 'py> {
         Error::new(ErrorKind::Invalid, operation, format!("{what}: {text}"))
             .with("function", self.cold.engine.name())
     }
+}
+
+/// What `retainit._life` says: `False` for a result that is not kept, `True` for one that is kept as long
+/// as tiers say, else seconds, or `None` for ever.
+///
+/// # Errors
+/// It is none of these.
+pub fn lifetime(said: &Bound<'_, PyAny>) -> PyResult<Life> {
+    if let Ok(kept) = said.cast_exact::<PyBool>() {
+        return Ok(if kept.is_true() { Life::Own } else { Life::Unkept });
+    }
+    let seconds: Option<f64> = said.extract()?;
+    Ok(Life::For(seconds.map_or(NEVER, nanoseconds)))
+}
+
+/// Seconds as the engine has them, at least one nanosecond.
+pub fn nanoseconds(seconds: f64) -> i64 {
+    (seconds * 1e9).clamp(1.0, 9.2e18) as i64
 }
 
 impl<'py> Language for Objects<'_, 'py> {
@@ -290,6 +328,10 @@ impl<'py> Caller for PythonCall<'_, 'py> {
         self.objects.interrupted().map_err(Raised)?;
         let wrapped = self.objects.cold.wrapped.bind(self.objects.py);
         outcall::call(wrapped, &self.arguments, self.keywords.as_ref()).map_err(Raised)
+    }
+
+    fn life(&self, object: &Self::Object) -> Result<Life, Error> {
+        self.objects.life(object, &self.arguments, self.keywords.as_ref())
     }
 
     fn share(&self, outcome: &Result<Self::Object, Raised>) -> Option<Arc<Shared>> {

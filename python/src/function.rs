@@ -64,6 +64,8 @@ pub struct Cold {
     pub key_builder: Option<Py<PyAny>>,
     /// Makes what a hit returns from what is kept, or `None` for the very object.
     pub copy: Option<Py<PyAny>>,
+    /// Says of a result how long it is kept, or `None` for as long as tiers say.
+    pub life: Option<Py<PyAny>>,
     /// Keyed by equality of all arguments, as functools does.
     pub by_equality: Option<bool>,
     /// Numbers of objects without an encoding.
@@ -304,6 +306,7 @@ unsafe extern "C" fn traverse(
                 cold.drive.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
                 cold.key_builder.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
                 cold.copy.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
+                cold.life.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
                 cold.interns.table().as_ptr(),
             ];
             for reference in references {

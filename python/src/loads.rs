@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 use retainit_core::flight::{Flight as CoreFlight, Landing};
 use retainit_core::function::Function as Engine;
-use retainit_core::load::{Load as CoreLoad, Step};
+use retainit_core::load::{Life, Load as CoreLoad, Step};
 
 use crate::caller::{self, Objects, Shared, FLIGHTS};
 use crate::errors;
@@ -23,6 +24,8 @@ pub struct Load {
     keep: Option<Py<PyAny>>,
     flight: Arc<CoreFlight<Shared>>,
     inner: Mutex<Option<CoreLoad<Shared>>>,
+    /// How long the result is kept.
+    life: Mutex<Life>,
     /// Whether reading or storing may block.
     #[pyo3(get)]
     may_block: bool,
@@ -74,9 +77,27 @@ impl Load {
         Ok(found.map_err(|error| errors::from_core(&error))?.map(|value| (value,)))
     }
 
+    /// Finds out whether a result is to be stored, and for how long.
+    fn keeps(
+        &self,
+        py: Python<'_>,
+        value: Py<PyAny>,
+        arguments: Py<PyTuple>,
+        keywords: Py<PyDict>,
+    ) -> PyResult<bool> {
+        let life = self.with(py, |load, objects, py| {
+            let said = objects.life(value.bind(py), arguments.bind(py), Some(keywords.bind(py)));
+            said.or_else(|error| load.failed(error).map(|()| Life::Unkept))
+        })?;
+        let life = life.map_err(|error| errors::from_core(&error))?;
+        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = life;
+        Ok(life != Life::Unkept)
+    }
+
     /// Stores a result in every tier, unless it was invalidated meanwhile.
     fn store(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
-        self.with(py, |load, objects, py| load.store(objects, value.bind(py)))?
+        let life = *self.life.lock().unwrap_or_else(PoisonError::into_inner);
+        self.with(py, |load, objects, py| load.store(objects, value.bind(py), life))?
             .map_err(|error| errors::from_core(&error))
     }
 
@@ -186,6 +207,7 @@ pub fn begin<'py>(function: &Bound<'py, PyAny>, key: &Bound<'py, Key>) -> PyResu
                 flight: load.flight().clone(),
                 may_block: load.may_block(),
                 inner: Mutex::new(Some(load)),
+                life: Mutex::new(Life::Own),
             };
             Ok(Bound::new(py, load)?.into_any())
         }

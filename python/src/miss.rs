@@ -209,8 +209,8 @@ pub fn resolve(function: &Bound<'_, PyAny>, this: &Function) -> PyResult<()> {
     let tiers = cold.engine.tiers();
     cold.local.set(!tiers.iter().any(retainit_core::tier::Tier::is_outside));
     let first = tiers.first().filter(|tier| tier.keeps_objects() && !tier.may_block());
-    // What comes from a farther tier brings its own expiry.
-    let expires = tiers.len() > 1 || tiers.iter().any(|tier| tier.ttl() != NEVER);
+    // What comes from a farther tier brings its own expiry, and so may a result.
+    let expires = tiers.len() > 1 || cold.life.is_some() || tiers.iter().any(|tier| tier.ttl() != NEVER);
     this.arm(first.map(|tier| (&**tier.instance(), expires)), expected);
     Ok(())
 }

@@ -12,7 +12,7 @@ use retainit_core::pipeline::Mode;
 use retainit_core::tier::Tier;
 
 use crate::backend::Backend;
-use crate::caller::{Objects, PythonCall, FLIGHTS};
+use crate::caller::{self, Objects, PythonCall, FLIGHTS};
 use crate::encode::Encoder;
 use crate::errors;
 use crate::function::{self, Cold, Function, Parts};
@@ -58,6 +58,7 @@ pub fn make<'py>(
                 drive,
                 key_builder: object("key_builder")?,
                 copy: object("copy")?,
+                life: object("life")?,
                 by_equality: option("typed")?.map(|value| value.extract()).transpose()?,
                 interns: Interns::new(py),
                 local: true.into(),
@@ -79,7 +80,7 @@ pub fn set_tiers(function: &Bound<'_, PyAny>, tiers: Vec<TierOptions<'_>>, versi
     let tiers = tiers
         .into_iter()
         .map(|(backend, format, ttl, namespace)| {
-            let ttl = ttl.map_or(NEVER, |seconds| (seconds * 1e9).clamp(1.0, 9.2e18) as i64);
+            let ttl = ttl.map_or(NEVER, caller::nanoseconds);
             Tier::new(backend.instance().clone(), format.core().clone(), ttl, engine, &namespace, version)
         })
         .collect();
@@ -204,17 +205,19 @@ pub fn copied<'py>(function: &Bound<'py, PyAny>, value: Bound<'py, PyAny>) -> Py
     miss::copied(function::of(function)?.cold()?, value)
 }
 
-/// Keeps a value.
+/// Keeps a value, as long as `life` says (see [`caller::lifetime`]).
 #[pyfunction]
 pub fn put<'py>(
     function: &Bound<'py, PyAny>,
     key: &Bound<'py, Key>,
     value: &Bound<'py, PyAny>,
+    life: &Bound<'py, PyAny>,
 ) -> PyResult<()> {
     let this = function::of(function)?;
     let key = key.get();
     let objects = objects(this, function.py(), Some(key))?;
-    let result = load::put(&FLIGHTS, &this.cold()?.engine, &objects, &key.call, value, None);
+    let life = caller::lifetime(life)?;
+    let result = load::put(&FLIGHTS, &this.cold()?.engine, &objects, &key.call, value, life);
     finish(&objects, result)
 }
 

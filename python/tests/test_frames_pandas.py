@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 np: Any = import_module("numpy")
 pd: Any = import_module("pandas")
 pa: Any = import_module("pyarrow")
+pytz: Any = import_module("pytz")
 
 Through = Callable[..., Any]
 Same = Callable[[Any, Any], None]
@@ -41,6 +42,15 @@ VALUES: dict[str, Any] = {
     },
     **{f"timedelta64[{unit}]": np.array([1, "NaT", -5], f"m8[{unit}]") for unit in ("s", "ms", "us", "ns")},
     "zoned datetimes": pd.array(pd.to_datetime(["2026-01-01", None, "2026-07-01"]).tz_localize(BERLIN)),
+    "zoned datetimes, pytz": pd.array(
+        pd.to_datetime(["2026-01-01", None, "2026-07-01"]).tz_localize(pytz.timezone("Europe/Berlin"))
+    ),
+    "zoned datetimes, offset of pytz": pd.array(
+        pd.to_datetime(["2026-01-01", None, "2026-07-01"]).tz_localize(pytz.FixedOffset(-90))
+    ),
+    "zoned datetimes, UTC of pytz": pd.array(
+        pd.to_datetime(["2026-01-01", None, "2026-07-01"]).tz_localize(pytz.UTC)
+    ),
     "zoned datetimes, UTC": pd.array(pd.to_datetime(["2026-01-01", None, "2026-07-01"], utc=True)),
     "zoned datetimes, fixed offset": pd.array(
         pd.to_datetime(["2026-01-01", None, "2026-07-01"]).tz_localize(

@@ -6,11 +6,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from google.protobuf.struct_pb2 import Struct  # type: ignore[import-untyped]
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped]
 
-from retainit import ConfigurationError, DiskConfig, SerializationError, register_serializer, retain
+from retainit import (
+    ConfigurationError,
+    DiskConfig,
+    SerializationError,
+    _serializers,
+    register_serializer,
+    retain,
+)
 from retainit._serializers import _registered
 
 
@@ -143,3 +151,28 @@ def test_orjson_keeps_what_json_has(kept: Callable[..., tuple[Any, int]], tmp_pa
     value = {"name": "é", "list": [1, 2.5, None, True]}
     assert kept(value, serializer="orjson") == (value, 1)
     assert '"é"'.encode() in stored(tmp_path)
+
+
+def test_the_module_of_serializers_has_the_same() -> None:
+    from retainit.serializers import register_serializer as same
+
+    assert same is register_serializer
+
+
+def test_frames_are_pickled_where_their_plugin_is_not_installed(
+    kept: Callable[..., tuple[Any, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = pandas.DataFrame({"a": [1, 2]})
+    again, runs = kept(frame, version="with")
+    assert again.equals(frame)
+    assert (runs, b"pickle" in stored(tmp_path)) == (1, False)
+
+    def missing(name: str) -> tuple[str, ...]:
+        raise LookupError(name)
+
+    monkeypatch.setattr(_serializers, "_supplied", missing)
+    again, runs = kept(frame, version="without")
+    assert again.equals(frame)
+    assert (runs, b"pickle" in stored(tmp_path)) == (1, True)
+    with pytest.raises(SerializationError, match=r"hint: `pip install retainit\[arrow\]`"):
+        kept(frame, serializer="parquet", version="named", strict=True)

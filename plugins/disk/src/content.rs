@@ -1,19 +1,21 @@
 //! The bytes of a value file in memory, for one reader alone, who may write to them.
 //!
 //! Small files are copied: that costs less than the faults of a map that is read once. Large ones are
-//! mapped privately: what a reader writes goes to pages of its own, never to the file.
+//! mapped privately: what a reader writes goes to pages of its own, never to the file. A map to which
+//! its reader has written nothing goes back to the shelf, for the next reader to have without faults.
 
 use std::alloc::{self, Layout};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
-use std::sync::{Arc, TryLockError};
+use std::sync::Arc;
 
 use memmap2::{MmapMut, MmapOptions};
 
 use crate::fault::Guard;
-use crate::mapping::Lost;
+use crate::mapping::{Identity, Shelf};
+use crate::pagemap;
 
 /// Files up to this many bytes are copied. Beyond it the allocator returns memory to the system at each
 /// release and takes it anew, page by page, and a map costs less than that.
@@ -32,29 +34,32 @@ pub enum Content {
 }
 
 impl Content {
-    /// The `size` bytes of `file`, whose length has been checked. A loss that is noticed while they are
-    /// in use is put under `name` into `lost`.
-    pub fn read(file: &File, name: &str, size: u64, lost: &Arc<Lost>) -> io::Result<Self> {
+    /// The `size` bytes of `file`, whose identity has been checked; a map goes back to `shelf`.
+    pub fn read(
+        file: &File,
+        name: &str,
+        identity: Identity,
+        size: u64,
+        shelf: &Arc<Shelf>,
+    ) -> io::Result<Self> {
         let copy = || Copied::read(file, size as usize).map(Content::Copied);
         if size <= COPIED {
             return copy();
         }
-        // The number of maps is bounded, by us and by the system.
-        let Some(guard) = Guard::reserve() else { return copy() };
-        // Not populated: that costs more than the faults of a reader who goes through it once. No swap is
-        // reserved for pages that hardly anybody writes to.
-        let mut options = MmapOptions::new();
-        options.len(size as usize).no_reserve_swap();
-        // SAFETY: a private map of a regular file in a directory that only trusted users write to. This
-        // program never changes or shortens such a file; where somebody else does, the guard mends it.
-        match unsafe { options.map_copy(file) } {
-            Ok(map) => {
-                guard.watch(&map);
-                Ok(Content::Mapped(Mapped { guard, map, name: name.to_owned(), lost: Arc::clone(lost) }))
-            }
-            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => copy(),
-            Err(error) => Err(error),
-        }
+        let map = match shelf.take(name) {
+            Some(map) => map,
+            None => match Map::of(file, size) {
+                Ok(Some(map)) => map,
+                Ok(None) => return copy(),
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Content::Mapped(Mapped {
+            map: Some(map),
+            name: name.to_owned(),
+            identity,
+            shelf: Arc::clone(shelf),
+        }))
     }
 }
 
@@ -62,31 +67,61 @@ impl AsRef<[u8]> for Content {
     fn as_ref(&self) -> &[u8] {
         match self {
             Content::Copied(copied) => copied.as_ref(),
-            Content::Mapped(mapped) => &mapped.map,
+            Content::Mapped(mapped) => mapped.map.as_ref().map_or(&[], |map| &map.bytes),
         }
     }
 }
 
-/// A private map.
+/// A private map, and the guard that must be dropped before it.
+#[derive(Debug)]
+pub struct Map {
+    guard: Guard,
+    bytes: MmapMut,
+}
+
+impl Map {
+    /// Maps `file`; nothing if there are too many maps, for us or for the system.
+    fn of(file: &File, size: u64) -> io::Result<Option<Self>> {
+        let Some(guard) = Guard::reserve() else { return Ok(None) };
+        // Not populated: that costs more than the faults of a reader who goes through it once. No swap is
+        // reserved for pages that hardly anybody writes to.
+        let mut options = MmapOptions::new();
+        options.len(size as usize).no_reserve_swap();
+        // SAFETY: a private map of a regular file in a directory that only trusted users write to. This
+        // program never changes or shortens such a file; where somebody else does, the guard mends it.
+        match unsafe { options.map_copy(file) } {
+            Ok(bytes) => {
+                guard.watch(&bytes);
+                Ok(Some(Map { guard, bytes }))
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// A map in use.
 #[derive(Debug)]
 pub struct Mapped {
-    // Dropped before the map.
-    guard: Guard,
-    map: MmapMut,
+    // There until it is dropped.
+    map: Option<Map>,
     name: String,
-    lost: Arc<Lost>,
+    identity: Identity,
+    shelf: Arc<Shelf>,
 }
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        if !self.guard.is_lost() {
-            return;
-        }
-        // Not waiting: in a forked child, a thread that is not there may hold the lock.
-        match self.lost.try_lock() {
-            Ok(mut lost) => lost.push(std::mem::take(&mut self.name)),
-            Err(TryLockError::Poisoned(lost)) => lost.into_inner().push(std::mem::take(&mut self.name)),
-            Err(TryLockError::WouldBlock) => {}
+        let Some(map) = self.map.take() else { return };
+        if map.guard.is_lost() {
+            self.shelf.lose(&self.name);
+        } else if pagemap::is_unwritten(&map.bytes) {
+            self.shelf.put_back(&self.name, self.identity, map);
         }
     }
 }

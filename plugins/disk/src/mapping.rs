@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use crate::content::Content;
+use crate::content::{Content, Map};
 use crate::directory::Directory;
 use crate::files;
 
 /// Files kept open for the next reader at most.
 const KEPT: usize = 64;
+/// Maps kept of each, and bytes of all maps that are kept.
+const MAPS: usize = 4;
+const MAPPED: usize = 1 << 30;
 /// Files whose identity is remembered at most, in each of two generations.
 const REMEMBERED: usize = 4096;
 
@@ -28,7 +31,7 @@ pub enum Unmappable {
 
 /// Which file, and in which state: a file that was written to is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
+pub struct Identity {
     device: u64,
     inode: u64,
     size: u64,
@@ -52,21 +55,79 @@ impl Identity {
 /// is not what its name means: the host may have checked what it read then, and does so once only.
 #[derive(Debug, Default)]
 pub struct Mappings {
-    kept: Mutex<Vec<Kept>>,
+    shelf: Arc<Shelf>,
     known: Mutex<Known>,
-    lost: Arc<Lost>,
+}
+
+/// Files and maps for the next reader. Maps come back to it, wherever and however late they are released.
+#[derive(Debug, Default)]
+pub struct Shelf(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    files: Vec<Open>,
+    /// Names of files that were cut short while somebody read them.
+    lost: Vec<String>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct Open {
     name: String,
     file: Arc<File>,
     identity: Identity,
     used: bool,
+    maps: Vec<Map>,
 }
 
-/// Names of files that were cut short while somebody read them.
-pub type Lost = Mutex<Vec<String>>;
+impl Shelf {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same without waiting: in a forked child, a thread that is not there may hold the lock.
+    fn try_kept(&self) -> Option<MutexGuard<'_, Kept>> {
+        match self.0.try_lock() {
+            Ok(kept) => Some(kept),
+            Err(TryLockError::Poisoned(kept)) => Some(kept.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// A map of the file `name` that nobody has written to.
+    pub fn take(&self, name: &str) -> Option<Map> {
+        self.kept().files.iter_mut().find(|open| open.name == name)?.maps.pop()
+    }
+
+    /// Keeps a map that nobody has written to, if the file is still open and there is room.
+    pub fn put_back(&self, name: &str, identity: Identity, map: Map) {
+        let mut dropped = Vec::new();
+        let Some(mut kept) = self.try_kept() else { return };
+        let files = &mut kept.files;
+        let its = |open: &Open| open.name == name && open.identity == identity;
+        let mut total = map.len() + files.iter().flat_map(|open| &open.maps).map(Map::len).sum::<usize>();
+        while total > MAPPED {
+            let Some(other) = files.iter_mut().find(|open| !its(open) && !open.maps.is_empty()) else {
+                break;
+            };
+            total -= other.maps.iter().map(Map::len).sum::<usize>();
+            dropped.append(&mut other.maps);
+        }
+        match files.iter_mut().find(|open| its(open)) {
+            Some(open) if total <= MAPPED && open.maps.len() < MAPS => open.maps.push(map),
+            _ => dropped.push(map),
+        }
+        drop(kept);
+        // Unmapping takes time: outside the lock.
+        drop(dropped);
+    }
+
+    /// Notes that the file `name` was cut short.
+    pub fn lose(&self, name: &str) {
+        if let Some(mut kept) = self.try_kept() {
+            kept.lost.push(name.to_owned());
+        }
+    }
+}
 
 /// Identities of the files read since some thousand others were.
 #[derive(Debug, Default)]
@@ -92,15 +153,15 @@ impl Known {
 impl Mappings {
     /// The bytes of the file `name`, which must have exactly `size` of them, for one reader alone.
     pub fn open(&self, directory: &Directory, name: &str, size: u64) -> Result<Arc<Content>, Unmappable> {
-        if self.lost().iter().any(|lost| lost == name) {
+        if self.shelf.kept().lost.iter().any(|lost| lost == name) {
             self.forget(name);
             return Err(Unmappable::Wrong("it was cut short while it was read".into()));
         }
-        let file = match self.find(name) {
-            Some(file) => file,
+        let (file, identity) = match self.find(name) {
+            Some(found) => found,
             None => self.open_anew(directory, name, size)?,
         };
-        match Content::read(&file, name, size, &self.lost) {
+        match Content::read(&file, name, identity, size, &self.shelf) {
             Ok(content) => Ok(Arc::new(content)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.forget(name);
@@ -111,55 +172,73 @@ impl Mappings {
     }
 
     /// The file if it is open and as it was when it was opened.
-    fn find(&self, name: &str) -> Option<Arc<File>> {
-        let mut kept = self.kept();
-        let at = kept.iter().position(|kept| kept.name == name)?;
-        let found = &mut kept[at];
+    fn find(&self, name: &str) -> Option<(Arc<File>, Identity)> {
+        let mut kept = self.shelf.kept();
+        let at = kept.files.iter().position(|open| open.name == name)?;
+        let open = &mut kept.files[at];
         // Also where it was unlinked: then the name may lead elsewhere by now.
         let same =
-            found.file.metadata().is_ok_and(|now| now.nlink() > 0 && Identity::of(&now) == found.identity);
+            open.file.metadata().is_ok_and(|now| now.nlink() > 0 && Identity::of(&now) == open.identity);
         if same {
-            found.used = true;
-            return Some(Arc::clone(&found.file));
+            open.used = true;
+            return Some((Arc::clone(&open.file), open.identity));
         }
-        let changed = kept.remove(at);
+        let changed = kept.files.remove(at);
         drop(kept);
         drop(changed);
         None
     }
 
-    fn open_anew(&self, directory: &Directory, name: &str, size: u64) -> Result<Arc<File>, Unmappable> {
+    fn open_anew(
+        &self,
+        directory: &Directory,
+        name: &str,
+        size: u64,
+    ) -> Result<(Arc<File>, Identity), Unmappable> {
         let (file, identity) = open(directory, name, size)?;
         if !self.known.lock().unwrap_or_else(PoisonError::into_inner).agrees(name, identity) {
             return Err(Unmappable::Wrong("it is not the file that was read before under its name".into()));
         }
         let file = Arc::new(file);
-        self.keep(Kept { name: name.to_owned(), file: Arc::clone(&file), identity, used: true });
-        Ok(file)
+        self.keep(Open {
+            name: name.to_owned(),
+            file: Arc::clone(&file),
+            identity,
+            used: true,
+            maps: Vec::new(),
+        });
+        Ok((file, identity))
     }
 
-    fn keep(&self, new: Kept) {
-        let mut kept = self.kept();
+    fn keep(&self, new: Open) {
+        let mut kept = self.shelf.kept();
+        let files = &mut kept.files;
         // Another reader may have been first.
-        if kept.iter().any(|kept| kept.name == new.name) {
+        if files.iter().any(|open| open.name == new.name) {
             return;
         }
-        kept.push(new);
-        if kept.len() > KEPT {
+        files.push(new);
+        let mut dropped = None;
+        if files.len() > KEPT {
             // Second chance: the first one that was not used since it was last looked at goes.
-            let last = kept.len() - 1;
-            let victim = kept[..last].iter().position(|kept| !kept.used);
-            for earlier in &mut kept[..victim.unwrap_or(last)] {
+            let last = files.len() - 1;
+            let victim = files[..last].iter().position(|open| !open.used);
+            for earlier in &mut files[..victim.unwrap_or(last)] {
                 earlier.used = false;
             }
-            kept.remove(victim.unwrap_or(0));
+            dropped = Some(files.remove(victim.unwrap_or(0)));
         }
+        drop(kept);
+        drop(dropped);
     }
 
     /// Drops what is known of a file that was replaced or removed.
     pub fn forget(&self, name: &str) {
-        self.kept().retain(|kept| kept.name != name);
-        self.lost().retain(|lost| lost != name);
+        let mut kept = self.shelf.kept();
+        let dropped = kept.files.iter().position(|open| open.name == name).map(|at| kept.files.remove(at));
+        kept.lost.retain(|lost| lost != name);
+        drop(kept);
+        drop(dropped);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.recent.remove(name);
         known.older.remove(name);
@@ -167,22 +246,21 @@ impl Mappings {
 
     /// Closes what was not used since the last call, and what has been unlinked.
     pub fn age(&self) {
-        self.kept().retain_mut(|kept| {
-            std::mem::take(&mut kept.used) && kept.file.metadata().is_ok_and(|found| found.nlink() > 0)
-        });
+        let mut kept = self.shelf.kept();
+        let (mut stay, dropped): (Vec<_>, Vec<_>) = kept
+            .files
+            .drain(..)
+            .partition(|open| open.used && open.file.metadata().is_ok_and(|found| found.nlink() > 0));
+        stay.iter_mut().for_each(|open| open.used = false);
+        kept.files = stay;
+        drop(kept);
+        drop(dropped);
     }
 
     /// Closes all.
     pub fn clear(&self) {
-        self.kept().clear();
-    }
-
-    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lost(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+        let dropped = std::mem::take(&mut self.shelf.kept().files);
+        drop(dropped);
     }
 }
 

@@ -273,3 +273,38 @@ fn more_values_than_may_be_mapped_are_held() {
     let scratch = Scratch::new("hoarder");
     run("hoarder", &[("CACHE", scratch.cache().to_str().unwrap())]);
 }
+
+/// Page faults of this thread so far.
+#[cfg(target_os = "linux")]
+fn faults() -> i64 {
+    // SAFETY: the structure is valid for the call.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_THREAD, &mut usage), 0);
+        usage.ru_minflt
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_map_that_was_only_read_serves_the_next_reader() {
+    let scratch = Scratch::new("again");
+    let cache = Cache::open(&scratch.cache());
+    let value = vec![7; 8 * LARGE];
+    cache.set("key", &value).unwrap();
+    let read = |by_writing: bool| {
+        let item = hold(&cache, "key");
+        let before = faults();
+        assert_eq!(bytes(&item).iter().map(|byte| u64::from(*byte)).sum::<u64>(), 7 * value.len() as u64);
+        let after = faults();
+        if by_writing {
+            write(&item, 700_000, 9);
+        }
+        after - before
+    };
+    // How many pages come with each fault is the system's affair: up to two megabytes.
+    assert!(read(false) >= 3, "a new map is faulted in");
+    assert!(read(false) <= 1, "a used one was");
+    assert!(read(true) <= 1);
+    assert!(read(false) >= 3, "one that was written to is not given again");
+}

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use retainit_plugin_api::sdk::tree::{self, Error, Group, Leaf, Reader, Token};
 
 use super::encode::DEPTH;
-use super::{keys, numpy, standard, temporal, text};
+use super::{ints, keys, numpy, standard, temporal, text};
 use crate::outcall;
 
 /// The object of a tree.
@@ -287,7 +287,7 @@ impl<'py, 'a> Decoder<'py, 'a> {
     fn leaf(&mut self, code: i8, body: &'a [u8]) -> Made {
         let py = self.py;
         let made = match self.read(|reader| Leaf::parse(code, body, reader.at()))? {
-            Leaf::BigInt(bytes) => standard::big_int(py, bytes, true),
+            Leaf::BigInt(bytes) => ints::from_bytes(py, bytes, true),
             Leaf::Surrogates(utf8) => text::with_surrogates(py, utf8).map(Bound::into_any),
             // SAFETY: attached; a new reference or null; the bytes are copied.
             Leaf::Bytearray(bytes) => unsafe {

@@ -10,9 +10,10 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::{PyByteArray, PyBytes, PyDict};
+use pyo3::types::{PyByteArray, PyBytes};
 use retainit_plugin_api::sdk::tree::{self, write};
 
+use super::ints;
 use super::library::{field, name};
 use super::NotPlain;
 use crate::encode::small_int;
@@ -322,28 +323,14 @@ impl<'py> Encoder<'py> {
         }
         // SAFETY: as above.
         let int = unsafe { Bound::from_borrowed_ptr(self.py, object) };
-        if overflow > 0 {
-            if let Ok(value) = int.extract::<u64>() {
-                write::unsigned(&mut self.out, value);
-                return Ok(());
-            }
-        }
-        let bytes = big_endian(&int);
+        let bytes = ints::to_bytes(&int);
         let bytes = self.given(bytes)?;
-        let bytes = bytes.as_bytes();
+        if let Some((0, bits)) = bytes.split_first().filter(|(_, bits)| bits.len() == 8) {
+            write::unsigned(&mut self.out, bits.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte)));
+            return Ok(());
+        }
         self.extension(tree::BIG_INT, bytes.len())?;
-        self.out.extend_from_slice(bytes);
+        self.out.extend_from_slice(&bytes);
         Ok(())
     }
-}
-
-/// Two's complement, as short as it gets.
-fn big_endian<'py>(int: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-    let py = int.py();
-    // Of -2**n, n bits and the sign's are enough.
-    let magnitude = if int.lt(0)? { int.call_method0(name!("__invert__").get(py))? } else { int.clone() };
-    let bits: usize = magnitude.call_method0(name!("bit_length").get(py))?.extract()?;
-    let options = PyDict::new(py);
-    options.set_item("signed", true)?;
-    Ok(int.call_method(name!("to_bytes").get(py), (bits / 8 + 1, "big"), Some(&options))?.cast_into()?)
 }

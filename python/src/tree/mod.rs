@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `encode`, `decode` | built-in types both ways |
 //! | `text`, `keys` | strings both ways; strings that are keys again and again |
+//! | `ints` | those beyond 64 bits, both ways |
 //! | `temporal`, `standard`, `numpy` | other types of the standard library and of NumPy, both ways |
 //! | `library` | the classes of those, found without importing anything to write |
 //!
@@ -12,6 +13,7 @@
 
 mod decode;
 mod encode;
+mod ints;
 mod keys;
 mod library;
 mod numpy;

@@ -9,8 +9,9 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 use retainit_plugin_api::sdk::tree::{self, write, Dtype, Tensor};
 
 use super::encode::{Done, Encoder, Stopped};
-use super::library::{attribute, imported, name, Class, Name};
+use super::library::{attribute, field, imported, name, Class, Name};
 use super::NotPlain;
+use crate::content::Exported;
 use crate::once::Once;
 use crate::outcall;
 
@@ -42,15 +43,14 @@ impl<'py> Encoder<'py> {
         if unsafe { ffi::PyType_IsSubtype(kind, generic.as_ptr().cast()) } == 0 {
             return Ok(false);
         }
-        let dtype = attribute(object, name!("dtype")).and_then(|dtype| Notation::of(&dtype));
-        let dtype = self.given(dtype)?;
-        let data = attribute(object, name!("tobytes"))
-            .and_then(|tobytes| Ok(outcall::call(&tobytes, (), None)?.cast_into::<PyBytes>()?));
-        let data = self.given(data)?;
-        let data = data.as_bytes();
-        let Some(dtype) = dtype.filter(|dtype| dtype.exact && dtype.kind.as_ptr() == kind.cast()) else {
+        let dtype = field(object, name!("dtype")).and_then(|dtype| Notation::of(&dtype));
+        let Some(dtype) = self.given(dtype)?.filter(|dtype| dtype.kind.as_ptr() == kind.cast()) else {
             return Err(self.refuse(NotPlain::Value("a NumPy scalar of such a dtype")));
         };
+        let data =
+            object.call_method0(name!("tobytes").get(py)).and_then(|data| Ok(data.cast_into::<PyBytes>()?));
+        let data = self.given(data)?;
+        let data = data.as_bytes();
         // Arrays fill texts up with zeros, so that zeros at the end of one would be lost.
         let text = dtype.text[1..].starts_with(['S', 'U']);
         let unit = if dtype.text.contains('U') { 4 } else { 1 };
@@ -68,8 +68,8 @@ impl<'py> Encoder<'py> {
 
     /// Writes an exact `numpy.ndarray`.
     pub fn numpy_array(&mut self, array: &Bound<'py, PyAny>) -> Done {
-        let dtype = attribute(array, name!("dtype")).and_then(|dtype| Notation::of(&dtype));
-        let Some(dtype) = self.given(dtype)?.filter(|dtype| dtype.exact) else {
+        let dtype = field(array, name!("dtype")).and_then(|dtype| Notation::of(&dtype));
+        let Some(dtype) = self.given(dtype)? else {
             return Err(self.refuse(NotPlain::Value("a NumPy array of such a dtype")));
         };
         let layout = Layout::of(array);
@@ -84,14 +84,9 @@ impl<'py> Encoder<'py> {
                 write::int(&mut encoder.out, *extent as i64);
             }
             encoder.plain_text(if layout.fortran { "F" } else { "C" })?;
-            let elements = elements(&layout.held);
-            let (place, len) = encoder.given(elements)?;
-            if len == 0 {
-                // It may lie nowhere.
-                return encoder.plain_bytes(&[]);
-            }
-            // SAFETY: the array is held and has so many bytes there; nobody else runs while they are copied.
-            encoder.plain_bytes(unsafe { std::slice::from_raw_parts(place, len) })
+            let exported = Exported::of(&layout.held);
+            let exported = encoder.given(exported)?;
+            encoder.plain_bytes(exported.as_slice())
         })
     }
 
@@ -110,36 +105,67 @@ impl<'py> Encoder<'py> {
     }
 }
 
-/// A dtype as trees write it.
-struct Notation<'py> {
+/// A dtype as trees write it, which gives it again: a structured one, one with metadata, and those of C's
+/// types that share their size with another (`longlong`) have none.
+struct Notation {
     text: String,
+    dtype: Py<PyAny>,
     /// The class of its single elements.
-    kind: Bound<'py, PyAny>,
-    /// Whether the text alone gives this dtype again: a structured one, one with metadata, and those of
-    /// C's types that share their size with another (`longlong`) are others then.
-    exact: bool,
+    kind: Py<PyAny>,
 }
 
-impl<'py> Notation<'py> {
-    /// `None` for what trees have no notation of.
-    fn of(dtype: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
-        let text: String = attribute(dtype, name!("str"))?.extract()?;
+/// NumPy has one object for each of its own dtypes, of which there are fewer than these.
+static NOTATIONS: [Once<Notation>; 32] = [const { Once::new() }; 32];
+
+impl Notation {
+    fn of(dtype: &Bound<'_, PyAny>) -> PyResult<Option<Notation>> {
+        let py = dtype.py();
+        for place in &NOTATIONS {
+            let Some(known) = place.get(py) else { break };
+            if known.dtype.is(dtype) {
+                return Ok(Some(known.clone_ref(py)));
+            }
+        }
+        let text: String = field(dtype, name!("str"))?.extract()?;
         if Dtype::parse(&text).is_none() {
             return Ok(None);
         }
-        let again = outcall::call(DTYPE.import(dtype.py(), "numpy", "dtype")?, (&text,), None)?;
+        let again = outcall::call(DTYPE.import(py, "numpy", "dtype")?, (&text,), None)?;
         let same = |name: &Name| -> PyResult<bool> { attribute(&again, name)?.eq(attribute(dtype, name)?) };
         let exact = same(name!("num"))?
             && same(name!("itemsize"))?
             && attribute(dtype, name!("metadata"))?.is_none()
             && attribute(dtype, name!("names"))?.is_none();
-        Ok(Some(Notation { text, kind: attribute(dtype, name!("type"))?, exact }))
+        if !exact {
+            return Ok(None);
+        }
+        let kind = attribute(dtype, name!("type"))?;
+        let found = Notation { text, dtype: dtype.clone().unbind(), kind: kind.unbind() };
+        if attribute(dtype, name!("isbuiltin"))?.extract::<i32>()? == 1 {
+            found.clone_ref(py).keep(py)?;
+        }
+        Ok(Some(found))
+    }
+
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Notation { text: self.text.clone(), dtype: self.dtype.clone_ref(py), kind: self.kind.clone_ref(py) }
+    }
+
+    /// Its dtype is found by its address from now on, or by its text.
+    fn keep(self, py: Python<'_>) -> PyResult<()> {
+        for place in &NOTATIONS {
+            if place.get(py).is_none() {
+                place.get_or_make(py, || Ok(self))?;
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
 /// Where an array's elements lie, one after the other.
 struct Layout<'py> {
-    // What has them: the array itself, or a copy without gaps.
+    // What has them, in C's order: the array itself, its transpose, or a copy without gaps.
     held: Bound<'py, PyAny>,
     shape: Vec<usize>,
     fortran: bool,
@@ -147,17 +173,22 @@ struct Layout<'py> {
 
 impl<'py> Layout<'py> {
     fn of(array: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let shape = attribute(array, name!("shape"))?.extract()?;
-        let flags = attribute(array, name!("flags"))?;
-        if attribute(&flags, name!("c_contiguous"))?.is_truthy()? {
-            return Ok(Layout { held: array.clone(), shape, fortran: false });
-        }
-        let fortran = attribute(&flags, name!("f_contiguous"))?.is_truthy()?;
+        let py = array.py();
+        let shape = field(array, name!("shape"))?.extract()?;
+        let flags = field(array, name!("flags"))?;
+        let is = |name: &Name| field(&flags, name)?.is_truthy();
+        let fortran = !is(name!("c_contiguous"))? && is(name!("f_contiguous"))?;
         let held = if fortran {
+            field(array, name!("T"))?
+        } else if is(name!("c_contiguous"))? {
             array.clone()
         } else {
-            outcall::call(&attribute(array, name!("copy"))?, ("C",), None)?
+            outcall::call(&field(array, name!("copy"))?, ("C",), None)?
         };
+        // Dates and durations have no buffers of their own.
+        let dated =
+            matches!(field(&held, name!("dtype"))?.getattr(name!("char").get(py))?.extract()?, 'M' | 'm');
+        let held = if dated { held.call_method1(name!("view").get(py), ("i8",))? } else { held };
         Ok(Layout { held, shape, fortran })
     }
 }
@@ -198,10 +229,23 @@ pub fn array<'py>(py: Python<'py>, tensor: &Tensor<'_>) -> PyResult<Bound<'py, P
 /// # Errors
 /// As for `array`.
 pub fn scalar<'py>(py: Python<'py>, tensor: &Tensor<'_>) -> PyResult<Bound<'py, PyAny>> {
-    let array = array(py, tensor)?;
-    array.get_item(PyTuple::empty(py))
+    static SCALAR: Once<Py<PyAny>> = Once::new();
+    // What pickles call, which is what makes an element of its bytes.
+    let make = SCALAR.get_or_make(py, || {
+        static INT8: Once<Py<PyAny>> = Once::new();
+        let any = outcall::call(INT8.import(py, "numpy", "int8")?, (0,), None)?;
+        Ok(any.call_method0("__reduce__")?.get_item(0)?.unbind())
+    });
+    outcall::call(make?.bind(py), (dtype(py, tensor.dtype)?, PyBytes::new(py, tensor.data)), None)
 }
 
 fn dtype<'py>(py: Python<'py>, dtype: Dtype<'_>) -> PyResult<Bound<'py, PyAny>> {
-    outcall::call(DTYPE.import(py, "numpy", "dtype")?, (dtype.text,), None)
+    let known = NOTATIONS.iter().map_while(|place| place.get(py)).find(|known| known.text == dtype.text);
+    if let Some(known) = known {
+        return Ok(known.dtype.bind(py).clone());
+    }
+    let made = outcall::call(DTYPE.import(py, "numpy", "dtype")?, (dtype.text,), None)?;
+    // So that it is known from now on.
+    Notation::of(&made)?;
+    Ok(made)
 }

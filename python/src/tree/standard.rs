@@ -8,7 +8,7 @@ use retainit_plugin_api::sdk::tree::{self, write, PathClass};
 
 use super::encode::{Done, Encoder, DEPTH};
 use super::library::{attribute, field, name, text_of, Class};
-use super::{text, NotPlain};
+use super::{ints, text, NotPlain};
 use crate::once::Once;
 use crate::outcall;
 
@@ -190,7 +190,7 @@ pub fn uuid<'py>(py: Python<'py>, bytes: [u8; 16], safe: Option<bool>) -> PyResu
     static NEW: Once<Py<PyAny>> = Once::new();
     let new = NEW.get_or_make(py, || Ok(py.get_type::<PyAny>().getattr("__new__")?.unbind()))?;
     let made = outcall::call(new.bind(py), (Class::Uuid.get(py)?,), None)?;
-    let int = big_int(py, &bytes, false)?;
+    let int = ints::from_bytes(py, &bytes, false)?;
     let safety = match safe {
         None => Safety::Unknown,
         Some(true) => Safety::Safe,
@@ -220,18 +220,4 @@ pub fn path<'py>(py: Python<'py>, class: PathClass, utf8: &[u8]) -> PyResult<Bou
 /// The text is none.
 pub fn ip<'py>(py: Python<'py>, class: tree::IpClass, text: &str) -> PyResult<Bound<'py, PyAny>> {
     outcall::call(Class::Ip(class).get(py)?, (text,), None)
-}
-
-/// An int from its bytes, most significant first.
-///
-/// # Errors
-/// There is no memory.
-pub fn big_int<'py>(py: Python<'py>, bytes: &[u8], signed: bool) -> PyResult<Bound<'py, PyAny>> {
-    let options = pyo3::types::PyDict::new(py);
-    options.set_item("signed", signed)?;
-    py.get_type::<PyInt>().call_method(
-        name!("from_bytes").get(py),
-        (PyBytes::new(py, bytes), "big"),
-        Some(&options),
-    )
 }

@@ -128,25 +128,26 @@ unsafe fn put(at: *mut u8, character: u32) -> *mut u8 {
     let tail = |shift: u32| 0x80 | (character >> shift & 0x3f) as u8;
     // SAFETY: the caller has room for `width(character)` bytes.
     unsafe {
-        match width(character) {
-            1 => *at = character as u8,
-            2 => {
-                *at = 0xc0 | (character >> 6) as u8;
-                *at.add(1) = tail(0);
-            }
-            3 => {
-                *at = 0xe0 | (character >> 12) as u8;
-                *at.add(1) = tail(6);
-                *at.add(2) = tail(0);
-            }
-            _ => {
-                *at = 0xf0 | (character >> 18) as u8;
-                *at.add(1) = tail(12);
-                *at.add(2) = tail(6);
-                *at.add(3) = tail(0);
-            }
+        if character < 0x80 {
+            *at = character as u8;
+            return at.add(1);
         }
-        at.add(width(character))
+        if character < 0x800 {
+            *at = 0xc0 | (character >> 6) as u8;
+            *at.add(1) = tail(0);
+            return at.add(2);
+        }
+        if character < 0x1_0000 {
+            *at = 0xe0 | (character >> 12) as u8;
+            *at.add(1) = tail(6);
+            *at.add(2) = tail(0);
+            return at.add(3);
+        }
+        *at = 0xf0 | (character >> 18) as u8;
+        *at.add(1) = tail(12);
+        *at.add(2) = tail(6);
+        *at.add(3) = tail(0);
+        at.add(4)
     }
 }
 
@@ -213,10 +214,50 @@ pub unsafe fn string(utf8: &[u8]) -> Option<NonNull<ffi::PyObject>> {
 
 #[inline(never)]
 unsafe fn wide(utf8: &[u8]) -> Option<NonNull<ffi::PyObject>> {
-    // SAFETY: attached; the default handler of errors raises.
-    NonNull::new(unsafe {
-        ffi::PyUnicode_DecodeUTF8(utf8.as_ptr().cast(), utf8.len() as ffi::Py_ssize_t, std::ptr::null())
-    })
+    let Ok(text) = std::str::from_utf8(utf8) else {
+        // It knows what to raise.
+        // SAFETY: attached; the default handler of errors raises.
+        return NonNull::new(unsafe {
+            ffi::PyUnicode_DecodeUTF8(utf8.as_ptr().cast(), utf8.len() as ffi::Py_ssize_t, std::ptr::null())
+        });
+    };
+    // The first bytes of characters are greater than all others, and the greatest says how wide they are.
+    let count = utf8.iter().filter(|byte| **byte as i8 >= -0x40).count() as ffi::Py_ssize_t;
+    let greatest = utf8.iter().copied().max().unwrap_or(0);
+    // SAFETY: attached; the new string has room for as many characters of the width that is asked for.
+    unsafe {
+        match greatest {
+            ..=0xc3 => {
+                let made = NonNull::new(ffi::PyUnicode_New(count, 0xff))?;
+                fill::<u8>(made, text, |character| character as u8);
+                Some(made)
+            }
+            0xc4..=0xef => {
+                let made = NonNull::new(ffi::PyUnicode_New(count, 0xffff))?;
+                fill::<u16>(made, text, |character| character as u16);
+                Some(made)
+            }
+            _ => {
+                let made = NonNull::new(ffi::PyUnicode_New(count, 0x10_ffff))?;
+                fill::<u32>(made, text, |character| character);
+                Some(made)
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The string is new, and has room for the characters.
+#[inline(always)]
+unsafe fn fill<C>(made: NonNull<ffi::PyObject>, text: &str, narrow: impl Fn(u32) -> C) {
+    // SAFETY: as promised.
+    unsafe {
+        let mut at = ffi::PyUnicode_DATA(made.as_ptr()).cast::<C>();
+        for character in text.chars() {
+            at.write(narrow(character.into()));
+            at = at.add(1);
+        }
+    }
 }
 
 /// A new string, from UTF-8 in which lone surrogates are three bytes each, as has been checked.
