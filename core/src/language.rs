@@ -112,6 +112,8 @@ pub trait Caller: Language {
     /// What flights carry to those who joined.
     type Shared: Send + Sync + 'static;
 
+    /// Notes that what is read, run and stored from now on is part of `flight`.
+    fn lead(&self, flight: &Arc<Flight<Self::Shared>>);
     /// Runs the function under `flight`.
     ///
     /// # Errors

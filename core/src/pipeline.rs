@@ -57,6 +57,7 @@ pub fn call<C: Caller>(
 }
 
 fn lead<C: Caller>(caller: &C, load: Load<C::Shared>, mode: Mode) -> Result<C::Object, C::Error> {
+    caller.lead(load.flight());
     if mode == Mode::Read {
         if let Some(found) = load.read(caller)? {
             let outcome = Ok(found);

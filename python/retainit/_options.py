@@ -12,7 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import timedelta
-    from typing import Any, Final, TypeAlias
+    from typing import Any, Final, TypeAlias, TypeVar
+
+    T = TypeVar("T")
 
 __all__ = [
     "UNSET",
@@ -68,9 +70,9 @@ def check_namespace(value: object, subject: str) -> None:
         check_name(value, subject)
 
 
-def located(subject: str, parse: Callable[[Any], object], value: object) -> None:
-    """Refuses what `parse` does, and says of what option."""
+def located(subject: str, parse: Callable[[Any], T], value: object) -> T:
+    """What `parse` makes of a value, whose refusals are to say of what option."""
     try:
-        parse(value)
+        return parse(value)
     except ConfigurationError as error:
         raise ConfigurationError(f"{subject}: {error}") from None

@@ -8,6 +8,7 @@ which are read here.
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 import weakref
 from collections.abc import Callable
@@ -41,8 +42,10 @@ class Serializer(Protocol):
 
 # By name; the one registered last is asked first.
 _registered: dict[str, Any] = {}
-# Those given as objects, by the name that entries have, for as long as somebody uses them.
-_given: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+# Those given as objects, for as long as somebody uses them, by the names that the engine has for them:
+# objects of one class are told apart. Entries say `custom:<class>` of each.
+_given: dict[str, tuple[str, Callable[[], Any]]] = {}
+_numbers = itertools.count(1)
 
 
 def register_serializer(name: str) -> Callable[[type[T]], type[T]]:
@@ -104,14 +107,32 @@ def name_of(serializer: object) -> str:
     for name, known in _registered.items():
         if known is serializer:
             return f"custom:{name}"
+    for name, (_, find) in [*_given.items()]:
+        if find() is serializer:
+            return name
     kind = type(serializer)
-    name = f"custom:{kind.__module__}.{kind.__qualname__}"
-    _given[name] = serializer
+    codec = f"custom:{kind.__module__}.{kind.__qualname__}"
+    name = f"{codec}#{next(_numbers)}"
+    _given[name] = codec, _kept(serializer, lambda _: _given.pop(name, None))
     return name
 
 
-def _custom(codec: str) -> Any:
-    found = _registered.get(codec.removeprefix("custom:")) or _given.get(codec)
+def _kept(serializer: object, at_end: Callable[[Any], object]) -> Callable[[], Any]:
+    try:
+        return weakref.ref(serializer, at_end)
+    except TypeError:
+        # It cannot be referred to in that way, so it stays.
+        return lambda: serializer
+
+
+def _custom(codec: str, chosen: str) -> Any:
+    """The serializer that reads and writes ``codec``: the one that was chosen, if it is one of these."""
+    its, find = _given.get(chosen, ("", None))
+    found = find() if find is not None and its == codec else _registered.get(codec.removeprefix("custom:"))
+    if found is None:
+        # That of another function, which may have written what is read now.
+        others = [find() for its, find in [*_given.values()] if its == codec]
+        found = next((other for other in reversed(others) if other is not None), None)
     if found is None:
         raise SerializationError(
             f"an entry was written by serializer `{codec.removeprefix('custom:')}`, "
@@ -131,7 +152,8 @@ def dump(value: Any, serializer: str, mapped: bool) -> Dumped:
     if serializer == "auto":
         return _dump_auto(value, mapped)
     if serializer.startswith("custom:"):
-        return "raw", serializer, _bytes(_custom(serializer).serialize(value), serializer)
+        codec = _given[serializer][0] if serializer in _given else serializer
+        return "raw", codec, _bytes(_custom(codec, serializer).serialize(value), codec)
     if serializer == "orjson":
         return "raw", serializer, _module("orjson", "orjson").dumps(value)
     if serializer == "protobuf":
@@ -204,13 +226,14 @@ def _dump_by_form(value: Any, serializer: str) -> Dumped:
     raise _unsuitable(serializer, f"data of a form it takes ({', '.join(forms)})", value)
 
 
-def load(codec: str, data: Any) -> Any:
-    """The value of bytes in a codec of Python's own."""
+def load(codec: str, data: Any, serializer: str) -> Any:
+    """The value of bytes in a codec of Python's own, for a tier that has ``serializer``."""
     if codec == "orjson":
-        return _module("orjson", "orjson").loads(data)
+        # Not every buffer is one to it.
+        return _module("orjson", "orjson").loads(memoryview(data))
     if codec == "protobuf":
         return _load_protobuf(bytes(data))
-    return _custom(codec).deserialize(bytes(data))
+    return _custom(codec, serializer).deserialize(bytes(data))
 
 
 @functools.cache
@@ -290,8 +313,11 @@ def _module(name: str, distribution: str) -> Any:
 
 
 def _bytes(data: object, serializer: str) -> object:
-    if isinstance(data, (bytes, bytearray, memoryview)):
+    if isinstance(data, (bytes, bytearray)):
         return data
+    if isinstance(data, memoryview):
+        # Of elements of any kind.
+        return data.tobytes()
     raise SerializationError(
         f"serializer `{serializer.removeprefix('custom:')}`: expected `serialize` to give bytes, found a "
         f"`{type(data).__qualname__}`"

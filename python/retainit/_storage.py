@@ -142,7 +142,7 @@ def _policy(given: Mapping[str, Any], subject: str) -> PicklePolicy:
             raise ConfigurationError(
                 f"{subject}: {_expected([*PicklePolicy.__dataclass_fields__])}, found `{name}`"
             )
-    return PicklePolicy(**given)
+    return located(subject, lambda given: PicklePolicy(**given), given)
 
 
 def _expected(names: Sequence[str]) -> str:
@@ -229,7 +229,7 @@ def _keyring(given: Any) -> _native.Keyring:
         raise ConfigurationError("option `encryption_key`: expected at least one key, found an empty list")
     known = _keyrings.get(keys)
     if known is None:
-        known = _keyrings[keys] = _native.Keyring(list(keys))
+        known = _keyrings[keys] = located("option `encryption_key`", _native.Keyring, list(keys))
     return known
 
 

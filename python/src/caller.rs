@@ -56,12 +56,14 @@ pub struct Objects<'a, 'py> {
     pub keep: Option<Bound<'py, PyAny>>,
     /// An exception that must not be taken for a failure of the cache, such as an interrupt.
     pub interrupt: RefCell<Option<PyErr>>,
+    /// The load that they are read and stored for.
+    pub flight: RefCell<Option<Arc<Flight<Shared>>>>,
 }
 
 impl<'a, 'py> Objects<'a, 'py> {
     /// Of a function, for a key that keeps `keep` alive.
     pub fn new(py: Python<'py>, cold: &'a Cold, keep: Option<Bound<'py, PyAny>>) -> Self {
-        Objects { py, cold, keep, interrupt: RefCell::new(None) }
+        Objects { py, cold, keep, interrupt: RefCell::new(None), flight: RefCell::new(None) }
     }
 
     /// Raises what was put aside.
@@ -138,7 +140,8 @@ impl<'py> Language for Objects<'_, 'py> {
     }
 
     fn dump(&self, object: &Self::Object, format: &Format) -> Result<Dumped<Bytes>, Error> {
-        data::dump(object, format).map_err(|failure| {
+        let flight = self.flight.borrow().clone();
+        data::dump(object, format, Within(flight.as_ref())).map_err(|failure| {
             self.failure("serialize", "the result cannot be stored outside the process", failure)
         })
     }
@@ -150,7 +153,8 @@ impl<'py> Language for Objects<'_, 'py> {
         payload: Payload,
         format: &Format,
     ) -> Result<Self::Object, Error> {
-        data::load(self.py, codec, payload, format)
+        let flight = self.flight.borrow().clone();
+        data::load(self.py, codec, payload, format, Within(flight.as_ref()))
             .map_err(|failure| self.failure("deserialize", "a stored result cannot be read", failure))
     }
 
@@ -212,6 +216,31 @@ pub fn leave(py: Python<'_>, token: &Bound<'_, PyAny>) -> PyResult<()> {
         return Err(PyErr::fetch(py));
     }
     Ok(())
+}
+
+/// The load that code runs for which turns objects into bytes and back: it may call the cached function,
+/// and must not wait for itself then.
+#[derive(Clone, Copy)]
+pub struct Within<'a>(pub Option<&'a Arc<Flight<Shared>>>);
+
+impl Within<'_> {
+    /// Calls an object as part of the load.
+    ///
+    /// # Errors
+    /// What it raised.
+    pub fn call<'py, A>(self, callable: &Bound<'py, PyAny>, arguments: A) -> PyResult<Bound<'py, PyAny>>
+    where
+        A: IntoPyObject<'py, Target = PyTuple>,
+        A::Error: Into<PyErr>,
+    {
+        let py = callable.py();
+        let token = self.0.map(|flight| enter(py, flight)).transpose()?;
+        let outcome = outcall::call(callable, arguments, None);
+        if let Some(token) = token {
+            leave(py, &token)?;
+        }
+        outcome
+    }
 }
 
 /// Flights that the running context holds.
@@ -281,6 +310,10 @@ impl<'py> Language for PythonCall<'_, 'py> {
 impl<'py> Caller for PythonCall<'_, 'py> {
     type Error = Raised;
     type Shared = Shared;
+
+    fn lead(&self, flight: &Arc<Flight<Shared>>) {
+        *self.objects.flight.borrow_mut() = Some(flight.clone());
+    }
 
     fn run(&self, flight: &Arc<Flight<Shared>>) -> Result<Self::Object, Raised> {
         let py = self.objects.py;

@@ -21,6 +21,7 @@ use retainit_core::language::{self, Dumped, Payload};
 use retainit_core::sdk::Value;
 use retainit_core::{Error, ErrorKind};
 
+use crate::caller::Within;
 use crate::once::Once;
 use crate::pickle::Policy;
 use crate::stream::Stream;
@@ -101,13 +102,14 @@ type Done<T> = Result<T, Failure>;
 ///
 /// # Errors
 /// It cannot be stored there.
-pub fn dump(object: &Bound<'_, PyAny>, format: &Format) -> Done<Dumped<Bytes>> {
+pub fn dump(object: &Bound<'_, PyAny>, format: &Format, within: Within<'_>) -> Done<Dumped<Bytes>> {
     let choice = choice(format);
     let serializer = &*choice.serializer;
     if serializer == PICKLE {
-        return pickled(object, choice);
+        return pickled(object, choice, within);
     }
-    if matches!(serializer, "auto" | MSGPACK) {
+    // Trees have arrays too, but copy them; one that is a whole value can be read where it lies.
+    if serializer == MSGPACK || (serializer == "auto" && !tree::is_array(object)) {
         match tree::encode(object)? {
             Ok(tree) => {
                 return through(format, Cow::Borrowed(MSGPACK), form::TREE, Value::from_vec(tree));
@@ -118,16 +120,13 @@ pub fn dump(object: &Bound<'_, PyAny>, format: &Format) -> Done<Dumped<Bytes>> {
     }
     static DUMP: Once<Py<PyAny>> = Once::new();
     let py = object.py();
-    let sorted = outcall::call(
-        DUMP.import(py, "retainit._serializers", "dump")?,
-        (object, serializer, choice.mapped),
-        None,
-    )?;
+    let sorted = within
+        .call(DUMP.import(py, "retainit._serializers", "dump")?, (object, serializer, choice.mapped))?;
     let sorted = sorted.cast_into::<PyTuple>().map_err(PyErr::from)?;
     let kind: String = sorted.get_item(0)?.extract()?;
     let codec: String = sorted.get_item(1)?.extract()?;
     match &*kind {
-        "pickle" => pickled(object, choice),
+        "pickle" => pickled(object, choice, within),
         "raw" => Ok(Dumped { codec: codec.into(), version: 0, bytes: bytes_of(&sorted.get_item(2)?)? }),
         "tree" => match tree::encode(&sorted.get_item(2)?)? {
             Ok(tree) => through(format, codec.into(), form::TREE, Value::from_vec(tree)),
@@ -225,7 +224,7 @@ impl Exported {
     fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut view = ffi::Py_buffer::new();
         // SAFETY: attached; a buffer that was filled is released once, on drop.
-        if unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &mut view, ffi::PyBUF_SIMPLE) } < 0 {
+        if unsafe { outcall::get_buffer(object.as_ptr(), &mut view, ffi::PyBUF_SIMPLE) } < 0 {
             return Err(PyErr::fetch(object.py()));
         }
         Ok(Exported { view, thread: thread::current().id() })
@@ -248,7 +247,7 @@ impl Drop for Exported {
         if self.thread == thread::current().id() {
             Python::try_attach(|_| {
                 // SAFETY: attached; released once.
-                unsafe { ffi::PyBuffer_Release(&mut self.view) }
+                unsafe { outcall::release_buffer(&mut self.view) }
             });
         }
     }
@@ -262,9 +261,9 @@ fn bytes_of(object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     Ok(Bytes::Value(Value::from_vec(buffer.to_vec(object.py())?)))
 }
 
-fn pickled(object: &Bound<'_, PyAny>, choice: &Choice) -> Done<Dumped<Bytes>> {
+fn pickled(object: &Bound<'_, PyAny>, choice: &Choice, within: Within<'_>) -> Done<Dumped<Bytes>> {
     choice.pickle.check("serialize", &object.get_type().fully_qualified_name()?.to_string_lossy())?;
-    let bytes = choice.pickle.dumps(object)?;
+    let bytes = choice.pickle.dumps(object, within)?;
     Ok(Dumped { codec: PICKLE.into(), version: 0, bytes: Bytes::Python(bytes) })
 }
 
@@ -279,16 +278,22 @@ fn unsuitable(serializer: &str, reason: &tree::NotPlain) -> Error {
 ///
 /// # Errors
 /// They are not understood, or a policy forbids to read them.
-pub fn load<'py>(py: Python<'py>, codec: &str, payload: Payload, format: &Format) -> Done<Bound<'py, PyAny>> {
+pub fn load<'py>(
+    py: Python<'py>,
+    codec: &str,
+    payload: Payload,
+    format: &Format,
+    within: Within<'_>,
+) -> Done<Bound<'py, PyAny>> {
     let choice = choice(format);
     if codec == PICKLE {
         choice.pickle.check("deserialize", "stored value")?;
-        return Ok(choice.pickle.loads(view::of(py, payload)?)?);
+        return Ok(choice.pickle.loads(view::of(py, payload)?, within)?);
     }
     if is_of_python(codec) {
         static LOAD: Once<Py<PyAny>> = Once::new();
         let load = LOAD.import(py, "retainit._serializers", "load")?;
-        return Ok(outcall::call(load, (codec, view::of(py, payload)?), None)?);
+        return Ok(within.call(load, (codec, view::of(py, payload)?, &choice.serializer))?);
     }
     let serializer = format.codecs.serializer(codec, payload.is_trusted())?;
     let stream = Stream::empty();

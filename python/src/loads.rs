@@ -52,6 +52,7 @@ impl Load {
             function::of(function)?.cold()?,
             self.keep.as_ref().map(|keep| keep.bind(py).clone()),
         );
+        *objects.flight.borrow_mut() = Some(self.flight.clone());
         // Taken out meanwhile: reading may release the interpreter, and no lock of ours is held then.
         let load = self.take().ok_or_else(|| PyRuntimeError::new_err("the load has ended"))?;
         let result = step(&load, &objects, py);

@@ -5,8 +5,8 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 use retainit_core::{Error, ErrorKind};
 
+use crate::caller::Within;
 use crate::once::Once;
-use crate::outcall;
 
 /// When pickle is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,15 +76,15 @@ impl Policy {
     ///
     /// # Errors
     /// It has none, refers to what is not allowed, or is too large.
-    pub fn dumps(&self, object: &Bound<'_, PyAny>) -> PyResult<PyBackedBytes> {
+    pub fn dumps(&self, object: &Bound<'_, PyAny>, within: Within<'_>) -> PyResult<PyBackedBytes> {
         static DUMPS: Once<Py<PyAny>> = Once::new();
         static BOUNDED: Once<Py<PyAny>> = Once::new();
         let py = object.py();
         let bytes = if self.is_unbounded() {
-            outcall::call(DUMPS.import(py, "pickle", "dumps")?, (object, 5), None)?
+            within.call(DUMPS.import(py, "pickle", "dumps")?, (object, 5))?
         } else {
             let dumps = BOUNDED.import(py, "retainit._pickle", "dumps")?;
-            outcall::call(dumps, (object, self.allow.clone(), self.max_bytes), None)?
+            within.call(dumps, (object, self.allow.clone(), self.max_bytes))?
         };
         Ok(bytes.cast_into::<PyBytes>()?.into())
     }
@@ -93,15 +93,15 @@ impl Policy {
     ///
     /// # Errors
     /// What loading raised; what it refers to is not allowed; it is too large.
-    pub fn loads<'py>(&self, bytes: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    pub fn loads<'py>(&self, bytes: Bound<'py, PyAny>, within: Within<'_>) -> PyResult<Bound<'py, PyAny>> {
         static LOADS: Once<Py<PyAny>> = Once::new();
         static BOUNDED: Once<Py<PyAny>> = Once::new();
         let py = bytes.py();
         if self.is_unbounded() {
-            return outcall::call(LOADS.import(py, "pickle", "loads")?, (bytes,), None);
+            return within.call(LOADS.import(py, "pickle", "loads")?, (bytes,));
         }
         let loads = BOUNDED.import(py, "retainit._pickle", "loads")?;
-        outcall::call(loads, (bytes, self.allow.clone(), self.max_bytes), None)
+        within.call(loads, (bytes, self.allow.clone(), self.max_bytes))
     }
 
     fn is_unbounded(&self) -> bool {

@@ -199,6 +199,7 @@ def test_no_message_shows_a_key() -> None:
         with pytest.raises(ConfigurationError) as caught:
             twice(1, backend="disk", encryption_key=wrong)
         assert "swordfish" not in str(caught.value)
+        assert "option `encryption_key`" in str(caught.value)
     config = DiskConfig(encryption_key=f"hex:{'ab' * 32}")
     assert "abab" not in repr(config)
     cached = retain(twice, encryption_key=f"hex:{'ab' * 32}", encryption=True)
@@ -280,6 +281,11 @@ def test_the_options_in_a_file(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("zstd:3", "zstd:99"))
     with pytest.raises(
         ConfigurationError, match=r"option `compression` of backend `far` \(.*retainit.yaml:7\): exp"
+    ):
+        load_config(file)
+    file.write_text(file.read_text().replace("zstd:99", "zstd:3").replace("mode: local", "mode: locally"))
+    with pytest.raises(
+        ConfigurationError, match=r"option `pickle` of backend `far` \(.*retainit.yaml:8\): opt"
     ):
         load_config(file)
 

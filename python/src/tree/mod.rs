@@ -21,6 +21,7 @@ mod standard;
 mod temporal;
 mod text;
 
+use std::ffi::CStr;
 use std::fmt;
 
 use pyo3::prelude::*;
@@ -57,6 +58,12 @@ impl fmt::Display for NotPlain {
             NotPlain::Long => f.write_str("a text, bytes or container of 4 GiB or more is not plain data"),
         }
     }
+}
+
+/// Whether an object is an array of NumPy's, as a first look has it: the name of its type says so.
+pub fn is_array(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: attached; a type has a name.
+    unsafe { CStr::from_ptr((*object.get_type_ptr()).tp_name) == c"numpy.ndarray" }
 }
 
 /// An object as a tree; `None` if it is not plain.
