@@ -84,6 +84,11 @@ def _check_methods(serializer: object, subject: str) -> None:
 
 def check(serializer: object, subject: str) -> None:
     """Refuses what is no serializer."""
+    if isinstance(serializer, type):
+        name = serializer.__qualname__
+        raise ConfigurationError(
+            f"{subject}: expected an object, found the class `{name}`; hint: `serializer={name}()`"
+        )
     if not isinstance(serializer, str):
         _check_methods(serializer, subject)
         return

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from retainit import DiskConfig, MemoryConfig, retain, shutdown
+from retainit import ConfigurationError, DiskConfig, MemoryConfig, retain, shutdown
 
 np: Any = import_module("numpy")
 pd: Any = import_module("pandas")
@@ -92,6 +92,11 @@ def test_a_serializer_without_weak_references_and_a_view_of_wide_elements(tmp_pa
     function(1)
     assert function(1).text == "word 1"
     assert function.cache_info()[:2] == (1, 1)
+
+
+def test_a_class_in_place_of_a_serializer_is_refused_at_decoration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"found the class `Marked`; hint: `serializer=Marked\(\)`"):
+        stored(tmp_path, serializer=Marked)
 
 
 def test_large_values_of_orjson_are_read(tmp_path: Path) -> None:
