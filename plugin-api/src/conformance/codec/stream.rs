@@ -363,7 +363,10 @@ unsafe fn columns(batch: &Array, formats: &[String]) -> Result<Vec<Column>, Stri
         }
         let buffers = if format == "u" { 3 } else { 2 };
         if array.n_buffers != buffers {
-            return Err(format!("a column of `{format}` has {} buffers: expected {buffers}", array.n_buffers));
+            return Err(format!(
+                "a column of `{format}` has {} buffers: expected {buffers}",
+                array.n_buffers
+            ));
         }
         let rows = (0..batch.length).map(|row| (row + batch.offset + array.offset) as usize);
         // SAFETY: promised by the caller: buffers are as long as the format and the length say.
