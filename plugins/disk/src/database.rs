@@ -182,7 +182,8 @@ impl Database {
         wait: &Wait,
         body: impl FnOnce(&Connection) -> Outcome<(T, Added)>,
     ) -> Outcome<T> {
-        let passage = self.writing.pass(wait)?;
+        // Whoever waits must not keep others waiting for its view: they may hold SQLite's lock meanwhile.
+        let passage = self.writing.pass(wait, || connection.end_view())?;
         connection.be_patient(wait);
         let result = body(connection);
         let gone = connection.take_gone();
@@ -191,7 +192,7 @@ impl Database {
         // A failed transaction removed nothing.
         let (result, added) = result?;
         if self.totals.add(added.entries - gone.entries, added.bytes - gone.bytes) {
-            let _passage = self.writing.pass(wait)?;
+            let _passage = self.writing.pass(wait, || connection.end_view())?;
             self.totals.write(connection)?;
         }
         for name in &gone.files {
@@ -216,7 +217,7 @@ impl Database {
         if copied == pages {
             return Ok(());
         }
-        let _passage = self.writing.pass(wait)?;
+        let _passage = self.writing.pass(wait, || connection.end_view())?;
         // A log that readers keep from beginning anew must not grow for ever: the last one waits for them.
         pass(if pages > 16 * LOG_PAGES as i64 { "TRUNCATE" } else { "PASSIVE" }).map(drop)
     }

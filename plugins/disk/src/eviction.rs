@@ -33,7 +33,7 @@ pub fn enforce(database: &Database, connection: &Connection, wait: &Wait) {
         return;
     }
     let result = (|| {
-        let _alone = database.evicting.pass(wait)?;
+        let _alone = database.evicting.pass(wait, || connection.end_view())?;
         // Twice at most: rows that were used or replaced since they were chosen stay.
         for _ in 0..2 {
             if database.totals.over(&database.options) {

@@ -23,9 +23,15 @@ struct State {
 }
 
 impl Gate {
-    /// Passes through the gate; it opens again when the result is dropped.
-    pub fn pass(&self, wait: &Wait) -> Result<Passage<'_>> {
+    /// Passes through the gate; it opens again when the result is dropped. `before_waiting` is called if
+    /// somebody else is inside.
+    pub fn pass(&self, wait: &Wait, before_waiting: impl FnOnce()) -> Result<Passage<'_>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.taken {
+            drop(state);
+            before_waiting();
+            state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        }
         if state.taken {
             // The first pause starts the clock of the wait.
             let mut in_time = wait.pause_begins();
@@ -71,11 +77,13 @@ mod tests {
     #[test]
     fn a_second_writer_waits_no_longer_than_it_may() {
         let gate = Gate::default();
-        let first = gate.pass(&Wait::at_most(Duration::ZERO)).unwrap();
-        let error = gate.pass(&Wait::at_most(Duration::from_millis(5))).unwrap_err();
+        let first = gate.pass(&Wait::at_most(Duration::ZERO), || unreachable!()).unwrap();
+        let mut told = false;
+        let error = gate.pass(&Wait::at_most(Duration::from_millis(5)), || told = true).unwrap_err();
         assert_eq!(error.message(), "waited 5ms for another write of this process");
+        assert!(told);
         drop(first);
-        gate.pass(&Wait::at_most(Duration::ZERO)).unwrap();
+        gate.pass(&Wait::at_most(Duration::ZERO), || unreachable!()).unwrap();
     }
 
     #[test]
@@ -85,7 +93,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        let _passage = gate.pass(&Wait::at_most(Duration::from_secs(60))).unwrap();
+                        let _passage = gate.pass(&Wait::at_most(Duration::from_secs(60)), || {}).unwrap();
                         let mut count = inside.try_lock().expect("two writers inside");
                         *count += 1;
                     }

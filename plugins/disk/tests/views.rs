@@ -114,3 +114,40 @@ fn after_a_call_that_comes_alone_no_view_stays() {
         assert!(!is_held(&sql), "round {round}");
     }
 }
+
+/// Writers that wait for each other, with a view from the read before, beside one that waits for all views
+/// while it keeps the writers waiting.
+#[test]
+fn writers_in_a_queue_and_a_flush_of_another_process_do_not_wait_for_each_other() {
+    let scratch = Scratch::new("views-flush");
+    let cache = Cache::with(&scratch.cache(), serde_json::json!({"busy_timeout": 60}));
+    cache.set("key", b"value").unwrap();
+    let mut child = spawn("flusher", &[("CACHE", scratch.cache().to_str().unwrap())]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let started = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (cache, stop) = (&cache, &stop);
+            scope.spawn(move || {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    cache.value("key").unwrap();
+                    cache.set("key", format!("{thread}").as_bytes()).unwrap();
+                }
+            });
+        }
+        let ended = child.wait().unwrap();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(ended.success());
+    });
+    assert!(started.elapsed().as_secs() < 30, "somebody waited for the other until it gave up");
+}
+
+#[test]
+#[ignore = "started by the test above"]
+fn flusher() {
+    let cache = Cache::with(Path::new(&argument("CACHE")), serde_json::json!({"busy_timeout": 60}));
+    for round in 0..100 {
+        cache.set("other", format!("{round}").as_bytes()).unwrap();
+        cache.call(|backend, call| backend.flush(call)).unwrap();
+    }
+}
