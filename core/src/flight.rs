@@ -24,6 +24,8 @@ pub type Landed = Box<dyn FnOnce() + Send>;
 pub enum Landing<T> {
     /// With something that everybody who joined gets.
     Shared(Arc<T>),
+    /// With a value that a tier has as bytes: each who joined reads it, for an object of its own.
+    Found,
     /// With nothing: those who joined start again, and one of them leads.
     Abandoned,
 }
@@ -32,6 +34,7 @@ impl<T> Clone for Landing<T> {
     fn clone(&self) -> Self {
         match self {
             Landing::Shared(value) => Landing::Shared(value.clone()),
+            Landing::Found => Landing::Found,
             Landing::Abandoned => Landing::Abandoned,
         }
     }
@@ -172,6 +175,12 @@ impl<T> Lead<T> {
     pub fn share(self, value: Arc<T>) {
         self.flights.remove(&self.flight);
         self.flight.land(Landing::Shared(value));
+    }
+
+    /// Lands for everybody who joined to read for themselves.
+    pub fn found(self) {
+        self.flights.remove(&self.flight);
+        self.flight.land(Landing::Found);
     }
 }
 

@@ -100,6 +100,17 @@ impl<S: Send + Sync> Load<S> {
         self.function.failed(error)
     }
 
+    /// Ends the load with a value that was found in a tier. It is shared where a tier keeps the very object,
+    /// for then it is anyway; else everybody who joined reads one of their own.
+    pub fn land_found(self, share: impl FnOnce() -> Option<Arc<S>>) {
+        if self.tiers.iter().any(Tier::keeps_objects) {
+            let shared = share();
+            self.land(shared);
+        } else {
+            self.lead.found();
+        }
+    }
+
     /// Ends the load with something for everybody who joined, or, without it, lets them start again.
     pub fn land(self, shared: Option<Arc<S>>) {
         if let Some(shared) = shared {
@@ -138,6 +149,18 @@ pub fn read<L: Language>(
         }
     }
     Ok(None)
+}
+
+/// Reads what a load found that the caller had joined. It may have gone meanwhile.
+///
+/// # Errors
+/// A failure of the cache, where the function is strict.
+pub fn reread<L: Language>(function: &Function, language: &L, key: &CallKey) -> Result<Option<L::Object>> {
+    let found = read(function, &function.tiers(), language, key)?;
+    if found.is_some() {
+        function.counters.hits.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(found.map(|(_, found)| found.object))
 }
 
 /// Stores a value that the caller brought; loads under way will not overwrite it.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::flight::{Flights, Landing};
 use crate::function::Function;
 use crate::language::Caller;
-use crate::load::{Load, Step};
+use crate::load::{self, Load, Step};
 use crate::tier::CallKey;
 
 /// Whether a call may be answered from the tiers.
@@ -49,7 +49,12 @@ pub fn call<C: Caller>(
                         function.counters.hits.fetch_add(1, Ordering::Relaxed);
                         return caller.unshare(&shared);
                     }
-                    _ => continue,
+                    Landing::Found if mode == Mode::Read => {
+                        if let Some(found) = load::reread(function, caller, key)? {
+                            return Ok(found);
+                        }
+                    }
+                    _ => {}
                 }
             }
         }
@@ -61,7 +66,7 @@ fn lead<C: Caller>(caller: &C, load: Load<C::Shared>, mode: Mode) -> Result<C::O
     if mode == Mode::Read {
         if let Some(found) = load.read(caller)? {
             let outcome = Ok(found);
-            load.land(caller.share(&outcome));
+            load.land_found(|| caller.share(&outcome));
             return outcome;
         }
     }

@@ -69,6 +69,9 @@ async def answer(
         finally:
             step.waited()
         landing = step.landing() if read else None
+        if read and step.found:
+            # A value of one's own, as everybody gets who reads it alone.
+            landing = await off_loop(function, _native.reread, function, key)
         if landing is not None:
             return _native.copied(function, landing[0])
 
@@ -80,7 +83,7 @@ async def _load(
         if read:
             found = await _off_loop(load.may_block, load.read)
             if found is not None:
-                load.land(found[0])
+                load.land_found(found[0])
                 return found[0]
         else:
             load.count_miss()

@@ -113,6 +113,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         operations::is_asynchronous,
         operations::may_block,
         operations::peek,
+        operations::reread,
         operations::copied,
         operations::put,
         operations::delete,

@@ -106,6 +106,13 @@ impl Load {
         self.with(py, |load, _, _| load.count_miss())
     }
 
+    /// Ends the load with a value that `read` gave.
+    fn land_found(&self, value: Py<PyAny>) {
+        if let Some(load) = self.take() {
+            load.land_found(|| Some(Arc::new(Shared::Value(value))));
+        }
+    }
+
     /// Ends the load with a value for everybody who joined.
     fn land(&self, value: Py<PyAny>) {
         if let Some(load) = self.take() {
@@ -178,8 +185,14 @@ impl Flight {
                 self.engine.counters.hits.fetch_add(1, Ordering::Relaxed);
                 caller::unshare(py, &shared).map(|value| Some((value.unbind(),)))
             }
-            Some(Landing::Abandoned) | None => Ok(None),
+            Some(Landing::Found | Landing::Abandoned) | None => Ok(None),
         }
+    }
+
+    /// Whether it found a value that everybody who waited is to `reread`.
+    #[getter]
+    fn found(&self) -> bool {
+        matches!(self.flight.landing(), Some(Landing::Found))
     }
 
     /// Identifies the flight while it lasts.

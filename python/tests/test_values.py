@@ -265,3 +265,49 @@ def test_a_tier_of_objects_before_the_disk_shares_what_it_read_unless_it_copies(
     shutdown()
     assert same(function(1), make(1))
     assert function.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("kind", ["threads", "tasks"])
+def test_those_who_read_one_entry_at_one_moment_each_get_a_value_of_their_own(
+    tmp_path: Path, kind: str
+) -> None:
+    config = DiskConfig(base_path=tmp_path / "cache")
+    # The result of a run is shared by all who waited for it; what is read from then on is not.
+    retain(ramp, backend=config)(100_000)
+    asyncio.run(retain(ramp_later, backend=config)(100_000))
+    rounds, crowd = 30, 8
+    for _ in range(rounds):
+        got: list[Any] = []
+        if kind == "threads":
+            cached = retain(ramp, backend=config)
+            ready = threading.Barrier(crowd)
+
+            def read(got: list[Any] = got, cached: Any = cached, ready: Any = ready) -> None:
+                ready.wait()
+                got.append(cached(100_000))
+
+            running = [threading.Thread(target=read) for _ in range(crowd)]
+            for thread in running:
+                thread.start()
+            for thread in running:
+                thread.join()
+        else:
+            coroutine = retain(ramp_later, backend=config)
+
+            async def gather(got: list[Any] = got, coroutine: Any = coroutine) -> None:
+                got += await asyncio.gather(*(coroutine(100_000) for _ in range(crowd)))
+
+            asyncio.run(gather())
+        assert len({id(array) for array in got}) == crowd
+        got[0][0] = -1.0
+        assert all(array[0] == 0.0 for array in got[1:])
+
+
+def ramp(count: int) -> Any:
+    """As many numbers from zero up."""
+    return np.arange(float(count))
+
+
+async def ramp_later(count: int) -> Any:
+    """The same."""
+    return np.arange(float(count))
