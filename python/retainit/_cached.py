@@ -95,7 +95,7 @@ def _resolve(cached: Any) -> None:
         namespace = options["namespace"] or tier.namespace or defaults.namespace or ""
         storage = options.get("storage", Storage()).over(tier.storage)
         seconds = None if ttl is None else _native.parse_duration(ttl)
-        tiers.append((tier.backend, storage_format(storage, tier.backend), seconds, namespace))
+        tiers.append((tier.backend, storage_format(storage, tier.private), seconds, namespace))
     version = str(options["version"])
     if any(tier[0].is_outside for tier in tiers):
         try:

@@ -78,6 +78,8 @@ class Tier(NamedTuple):
     namespace: str | None
     #: How values are stored where the function says nothing.
     storage: Storage
+    #: Whether only this user of this machine can write to it.
+    private: bool = False
 
 
 class Defaults(NamedTuple):
@@ -400,7 +402,11 @@ def _open(name: str, entry: _Entry) -> Tier:
     options = json.dumps(config.options())
     checked = _native.prepare_options(name, config.type, options, origin.file, origin.line, origin.options)
     backend = _native.open_backend(name, config.type, checked)
-    return Tier(backend, seconds(config.ttl), config.namespace, config.storage())
+    # What the plugin promises holds for the modes that it makes by itself.
+    modes = [value for name, value in config.options().items() if name.endswith("_mode")]
+    opened = any(isinstance(mode, int) and mode & 0o022 for mode in modes)
+    private = "private" in backend.capabilities and not opened
+    return Tier(backend, seconds(config.ttl), config.namespace, config.storage(), private)
 
 
 def _read_file() -> None:

@@ -179,14 +179,13 @@ def _listed(keys: object) -> Sequence[Any]:
     return keys if isinstance(keys, (list, tuple)) else [keys]
 
 
-def storage_format(storage: Storage, backend: _native.Backend) -> _native.Format:
-    """What the engine is told of one tier.
+def storage_format(storage: Storage, private: bool) -> _native.Format:
+    """What the engine is told of one tier, to which only this user of this machine can write if ``private``.
 
     Raises `ConfigurationError` if a key is missing or wrong, `PluginError` if the compressor's plugin is.
     """
     import json
 
-    private = "private" in backend.capabilities
     authenticated = storage.integrity == "signed"
     given = None if storage.encryption_key is UNSET else storage.encryption_key
     # A key that was given is there to be used.

@@ -383,3 +383,11 @@ def test_a_dictionary_is_trained_from_the_values_and_found_again(disk: Callable[
     lost = retain(answer, backend=disk(namespace="trained"), **options)
     assert lost(850)["status"] == "ok"
     assert (lost.cache_info().errors, lost.cache_info().misses) == (1, 1)
+
+
+def test_a_directory_that_its_group_may_write_to_is_not_private(disk: Callable[..., DiskConfig]) -> None:
+    _values[:] = [Point(1, 2)]
+    config = disk(dir_mode=0o770, file_mode=0o660)
+    with pytest.raises(SerializationError, match="others can write to this backend"):
+        retain(produce, backend=config, strict=True)(1)
+    assert retain(produce, backend=config, pickle="always", strict=True)(1) == Point(1, 2)
