@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -391,3 +392,26 @@ def test_a_directory_that_its_group_may_write_to_is_not_private(disk: Callable[.
     with pytest.raises(SerializationError, match="others can write to this backend"):
         retain(produce, backend=config, strict=True)(1)
     assert retain(produce, backend=config, pickle="always", strict=True)(1) == Point(1, 2)
+
+
+def test_frames_are_mapped_where_they_are_read_in_place_and_small_where_they_travel(
+    disk: Callable[..., DiskConfig],
+) -> None:
+    polars: Any = import_module("polars")
+    frame = polars.DataFrame({"number": range(20_000), "text": ["the same text"] * 20_000})
+    sizes = []
+    for private in (True, False):
+        config = disk(namespace=str(private))
+        function: Any = retain(produce, backend=config)
+        function.cache_get(1)
+        (tier,) = resolve(config)
+        described = _native.Format("auto", None, "checksum", None, ("never", None, None), private)
+        assert described.mapped == private
+        _native.set_tiers(function, [(tier.backend, described, None, str(private))], "")
+        before = tier.backend.statistics()["bytes"]
+        function.cache_set(frame, 1)
+        assert function.cache_get(1).equals(frame)
+        sizes.append(tier.backend.statistics()["bytes"] - before)  # type: ignore[operator]
+    assert sizes[1] < sizes[0] / 3
+    # Arrow's own format has its metadata in front, Parquet its mark.
+    assert b"PAR1" in stored(disk())
