@@ -350,3 +350,21 @@ def test_writers_are_killed(tmp_path: Path) -> None:
     output, _ = reader.communicate(timeout=60)
     assert (reader.returncode, output) == (0, f"{len(acknowledged)}\n")
     assert not list(BASE.glob("damaged-*"))
+
+
+def test_a_directory_that_was_removed_keeps_nothing_from_ending(python: Python) -> None:
+    assert (
+        python(
+            PROGRAM
+            + """
+import shutil
+f(1)
+shutil.rmtree("cache")
+retainit.shutdown()
+assert f(1) == {"x": 1, "long": b"v" * 100_000}
+shutil.rmtree("cache")
+print("done")
+"""
+        )
+        == "done\n"
+    )

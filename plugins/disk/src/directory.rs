@@ -51,6 +51,11 @@ impl Directory {
         &self.base
     }
 
+    /// Whether somebody has removed it with all that was in it.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.base.try_exists(), Ok(false))
+    }
+
     /// Where the database and its companions live: one directory, so that one rename moves all three.
     pub fn database_dir(&self) -> PathBuf {
         self.base.join("db")

@@ -121,7 +121,8 @@ impl Backend for DiskBackend {
         let wait = Wait::of(call, Duration::from_secs(60));
         database.sweeper.stop(&wait)?;
         database.mappings.clear();
-        if database.is_open() {
+        // There is nothing to settle in a directory that was removed.
+        if database.is_open() && !database.directory.is_gone() {
             database.work(&wait, |connection, wait| settle(database, connection, wait))?;
         }
         Ok(())
@@ -238,7 +239,7 @@ impl Backend for DiskBackend {
 
     fn flush(&self, call: &Call<'_>) -> Result<()> {
         let database = self.database();
-        if !database.is_open() {
+        if !database.is_open() || database.directory.is_gone() {
             return Ok(());
         }
         self.write(call, |connection, wait| {
