@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 use std::sync::atomic::{fence, AtomicUsize, Ordering};
 
-use memmap2::{MmapMut, MmapOptions};
+use memmap2::MmapOptions;
 use retainit_plugin_api::abi::value::{self as raw, RefTable};
 use retainit_plugin_api::sdk::Value;
 
@@ -21,12 +21,7 @@ struct Buffer {
     start: *mut u8,
     size: usize,
     /// Whose memory that is.
-    _memory: Memory,
-}
-
-enum Memory {
-    Small(#[allow(dead_code)] Vec<u8>),
-    Large(#[allow(dead_code)] MmapMut),
+    _memory: Box<dyn Send + Sync>,
 }
 
 static TABLE: RefTable = RefTable { retain, release };
@@ -61,18 +56,18 @@ pub(crate) fn allocate(len: usize) -> Option<Value> {
     })
 }
 
-fn small(size: usize) -> (*mut u8, Memory) {
-    let mut bytes = vec![0; size];
-    (bytes.as_mut_ptr(), Memory::Small(bytes))
+fn small(size: usize) -> (*mut u8, Box<dyn Send + Sync>) {
+    let mut bytes = vec![0_u8; size];
+    (bytes.as_mut_ptr(), Box::new(bytes))
 }
 
-fn large(size: usize) -> Option<(*mut u8, Memory)> {
+fn large(size: usize) -> Option<(*mut u8, Box<dyn Send + Sync>)> {
     let mut memory = MmapOptions::new().len(size.checked_add(HUGE)?).map_anon().ok()?;
     let offset = memory.as_ptr().align_offset(HUGE);
     #[cfg(target_os = "linux")]
     // Only a wish: whatever comes of it, the memory can be used.
     let _ = memory.advise(memmap2::Advice::HugePage);
-    Some((memory[offset..].as_mut_ptr(), Memory::Large(memory)))
+    Some((memory[offset..].as_mut_ptr(), Box::new(memory)))
 }
 
 /// Writes into the room before the bytes of `value`, if it is one of these buffers and nobody else has

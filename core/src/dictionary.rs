@@ -117,7 +117,12 @@ impl Dictionaries {
         };
         let phase = outcome.unwrap_or_else(|error| {
             tracing::debug!("compression goes on without a dictionary: {error}");
-            Phase::Without
+            // A store that could not be asked may be asked again; values without a dictionary have none.
+            if work.is_none() {
+                Phase::Unknown
+            } else {
+                Phase::Without
+            }
         });
         let trained = if let Phase::Ready(trained) = &phase { Some(trained.clone()) } else { None };
         let _gate = fork::enter();

@@ -115,8 +115,15 @@ def check(
         located(called("compression_threshold"), _native.parse_size, storage.compression_threshold)
     if storage.encryption is not UNSET and not isinstance(storage.encryption, bool):
         raise wrong("encryption", "`True` or `False`", storage.encryption)
-    if storage.integrity is not UNSET and storage.integrity not in (True, False, "signed"):
+    if storage.integrity is not UNSET and not (
+        isinstance(storage.integrity, bool) or storage.integrity == "signed"
+    ):
         raise wrong("integrity", '`True`, `False` or `"signed"`', storage.integrity)
+    if storage.encryption is False and storage.encryption_key is not UNSET and storage.integrity != "signed":
+        raise ConfigurationError(
+            f'{called("encryption_key")}: expected it beside `encryption=True` or `integrity="signed"`, '
+            f"found it beside `encryption=False`, where nothing would use it"
+        )
     if storage.encryption_key is not UNSET:
         for key in _listed(storage.encryption_key):
             if not (isinstance(key, (bytes, str)) or callable(key)):

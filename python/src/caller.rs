@@ -149,12 +149,12 @@ impl<'py> Language for Objects<'_, 'py> {
     fn load(
         &self,
         codec: &str,
-        _version: u16,
+        version: u16,
         payload: Payload,
         format: &Format,
     ) -> Result<Self::Object, Error> {
         let flight = self.flight.borrow().clone();
-        data::load(self.py, codec, payload, format, Within(flight.as_ref()))
+        data::load(self.py, (codec, version), payload, format, Within(flight.as_ref()))
             .map_err(|failure| self.failure("deserialize", "a stored result cannot be read", failure))
     }
 

@@ -31,6 +31,8 @@ use crate::{outcall, tree, view};
 const MSGPACK: &str = "msgpack";
 /// The codec of Python's pickle.
 pub const PICKLE: &str = "pickle";
+/// Of all codecs today. One that changes what it writes gets a higher one, and goes on reading this.
+const VERSION: u16 = 1;
 /// Serializing more bytes than this lets other threads run.
 const LONG: usize = 64 * 1024;
 
@@ -127,7 +129,7 @@ pub fn dump(object: &Bound<'_, PyAny>, format: &Format, within: Within<'_>) -> D
     let codec: String = sorted.get_item(1)?.extract()?;
     match &*kind {
         "pickle" => pickled(object, choice, within),
-        "raw" => Ok(Dumped { codec: codec.into(), version: 0, bytes: bytes_of(&sorted.get_item(2)?)? }),
+        "raw" => Ok(Dumped { codec: codec.into(), version: VERSION, bytes: bytes_of(&sorted.get_item(2)?)? }),
         "tree" => match tree::encode(&sorted.get_item(2)?)? {
             Ok(tree) => through(format, codec.into(), form::TREE, Value::from_vec(tree)),
             Err(reason) => Err(unsuitable(serializer, &reason).into()),
@@ -149,7 +151,7 @@ pub fn dump(object: &Bound<'_, PyAny>, format: &Format, within: Within<'_>) -> D
             let serializer = format.codecs.serializer(&codec, false)?;
             // SAFETY: the capsule keeps the stream in place; the plugin moves it out or releases it.
             let value = serialize(py, &serializer, &data, true)?;
-            Ok(Dumped { codec: codec.into(), version: 0, bytes: Bytes::Value(value) })
+            Ok(Dumped { codec: codec.into(), version: VERSION, bytes: Bytes::Value(value) })
         }
         other => unreachable!("`retainit._serializers.dump` gave `{other}`"),
     }
@@ -169,7 +171,7 @@ fn through(format: &Format, codec: Cow<'static, str>, form: u32, value: Value) -
     let data = Data { form, value: value.into_raw(), ..EMPTY };
     // SAFETY: the value's reference goes to the plugin with the call.
     let value = unsafe { serializer.serialize(&data) }?;
-    Ok(Dumped { codec, version: 0, bytes: Bytes::Value(value) })
+    Ok(Dumped { codec, version: VERSION, bytes: Bytes::Value(value) })
 }
 
 fn serialize(py: Python<'_>, serializer: &Serializer, data: &Data, long: bool) -> Done<Value> {
@@ -205,7 +207,7 @@ fn tensor(
     let long = value.weight() as usize > LONG;
     let data = Data { form: form::TENSOR, value: value.into_raw(), tensor: &raw const description, ..EMPTY };
     let value = serialize(elements.py(), &serializer, &data, long)?;
-    Ok(Dumped { codec: codec.into(), version: 0, bytes: Bytes::Value(value) })
+    Ok(Dumped { codec: codec.into(), version: VERSION, bytes: Bytes::Value(value) })
 }
 
 /// A contiguous buffer of a Python object. It is given back on the thread that asked for it, which is
@@ -264,7 +266,7 @@ fn bytes_of(object: &Bound<'_, PyAny>) -> PyResult<Bytes> {
 fn pickled(object: &Bound<'_, PyAny>, choice: &Choice, within: Within<'_>) -> Done<Dumped<Bytes>> {
     choice.pickle.check("serialize", &object.get_type().fully_qualified_name()?.to_string_lossy())?;
     let bytes = choice.pickle.dumps(object, within)?;
-    Ok(Dumped { codec: PICKLE.into(), version: 0, bytes: Bytes::Python(bytes) })
+    Ok(Dumped { codec: PICKLE.into(), version: VERSION, bytes: Bytes::Python(bytes) })
 }
 
 fn unsuitable(serializer: &str, reason: &tree::NotPlain) -> Error {
@@ -280,11 +282,15 @@ fn unsuitable(serializer: &str, reason: &tree::NotPlain) -> Error {
 /// They are not understood, or a policy forbids to read them.
 pub fn load<'py>(
     py: Python<'py>,
-    codec: &str,
+    (codec, version): (&str, u16),
     payload: Payload,
     format: &Format,
     within: Within<'_>,
 ) -> Done<Bound<'py, PyAny>> {
+    if version != VERSION {
+        let message = format!("a value in version {version} of `{codec}`: expected version {VERSION}");
+        return Err(Error::new(ErrorKind::Corrupt, "deserialize", message).with("reason", "codec").into());
+    }
     let choice = choice(format);
     if codec == PICKLE {
         choice.pickle.check("deserialize", "stored value")?;

@@ -135,6 +135,26 @@ def test_an_entry_of_a_serializer_that_is_not_there_is_a_miss() -> None:
     assert cached.cache_info().errors == 1
 
 
+def test_an_entry_in_a_version_of_a_codec_that_is_not_known_is_a_miss() -> None:
+    """Without a checksum, so that all else of the entry is as it should be."""
+    function(integrity=False)(5)
+    assert function(integrity=False)(5)["number"] == 5
+    assert _runs == [5]
+
+    def later(connection: sqlite3.Connection) -> None:
+        ((row, value),) = values(connection)
+        assert value[56:58] == b"\x01\x00"
+        connection.execute(
+            "update entry set value = ? where id = ?", (value[:56] + b"\x02\x00" + value[58:], row)
+        )
+
+    edit(later)
+    cached = function(integrity=False)
+    assert cached(5)["number"] == 5
+    assert _runs == [5, 5]
+    assert cached.cache_info().errors == 1
+
+
 def test_plaintext_is_a_miss_where_a_seal_is_required_and_the_other_way_round() -> None:
     key = secrets.token_bytes(32)
     sealed: list[dict[str, Any]] = [
