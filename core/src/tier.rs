@@ -151,12 +151,55 @@ impl Tier {
         } else {
             self.instance.read(&key)?
         };
-        let Some(Item { value, expires, token }) = item else { return Ok(None) };
+        let Some(item) = item else { return Ok(None) };
+        self.understand(language, &key, item, unreadable)
+    }
+
+    /// Reads many entries with one call of the backend, each with a result of its own. What cannot be
+    /// read is a miss; `unreadable` is told why.
+    ///
+    /// # Errors
+    /// The backend's, and the language's when it cannot make an object of the bytes.
+    pub fn read_many<L: Language>(
+        &self,
+        language: &L,
+        keys: &[&CallKey],
+        mut unreadable: impl FnMut(Error),
+    ) -> Result<Vec<Result<Option<Found<L::Object>>>>> {
+        let spelled: Vec<Option<Cow<'_, [u8]>>> = keys.iter().map(|key| self.key(key)).collect();
+        let asked: Vec<&[u8]> = spelled.iter().flatten().map(|key| &**key).collect();
+        let items = if asked.is_empty() {
+            Vec::new()
+        } else if self.may_block() && !self.keeps_objects() {
+            language.detached(|| self.instance.get_many(&asked))?
+        } else {
+            self.instance.get_many(&asked)?
+        };
+        let mut items = items.into_iter();
+        let each = |key: &Option<Cow<'_, [u8]>>| {
+            let Some(key) = key else { return Ok(None) };
+            match items.next().transpose()?.flatten() {
+                Some(item) => self.understand(language, key, item, &mut unreadable),
+                None => Ok(None),
+            }
+        };
+        Ok(spelled.iter().map(each).collect())
+    }
+
+    /// What an item that the backend had for `key` is.
+    fn understand<L: Language>(
+        &self,
+        language: &L,
+        key: &[u8],
+        item: Item,
+        unreadable: impl FnOnce(Error),
+    ) -> Result<Option<Found<L::Object>>> {
+        let Item { value, expires, token } = item;
         let remaining = if expires == NEVER { NEVER } else { expires.saturating_sub(clock::monotonic()) };
         if value.is_object() {
             return Ok(language.take(value).map(|object| Found { object, remaining }));
         }
-        match self.load(language, &key, value, &token) {
+        match self.load(language, key, value, &token) {
             Ok(None) => Ok(None),
             Ok(Some((object, sealed))) => Ok(Some(Found { object, remaining: remaining.min(sealed) })),
             Err(error) => {
