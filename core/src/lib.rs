@@ -7,6 +7,7 @@
 //! | [`flight`] | single-flight, and the fence between loads and invalidations |
 //! | [`key`], [`entry`], [`format`] | canonical keys, the entry format, how a tier makes entries |
 //! | [`language`] | what the engine needs of the language it serves |
+//! | [`lease`] | leases that are renewed, and given back whatever happens |
 //! | [`loader`] | finding, checking and loading plugins |
 //! | [`instance`], [`codec`], [`codecs`], [`sink`] | open components |
 //! | [`config`], [`units`], [`nearest`] | configuration files, durations and sizes, "did you mean" |
@@ -31,6 +32,7 @@ mod host;
 pub mod instance;
 pub mod key;
 pub mod language;
+pub mod lease;
 pub mod load;
 pub mod loader;
 mod lock;
