@@ -171,6 +171,15 @@ impl Lease {
         }
     }
 
+    /// Gives it back without waiting for a backend that may block, for who cannot wait.
+    pub fn let_go(self) {
+        if !self.0.instance.has(capability::INLINE) {
+            let work = move || drop(self);
+            // Where no thread can be started it is dropped here.
+            let _ = std::thread::Builder::new().name("retainit-release".to_owned()).spawn(work);
+        }
+    }
+
     /// Gives it back. Whether it was held until then.
     ///
     /// # Errors
@@ -178,14 +187,17 @@ impl Lease {
     pub fn release(self) -> Result<bool> {
         self.0.end()
     }
+
+    /// Gives it back. Whether it was held until then, as far as can be known: a backend that fails is no reason
+    /// to think that it was lost.
+    pub fn give_back(self) -> bool {
+        self.0.finish()
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Err(error) = self.0.end() {
-            let backend = self.0.instance.name();
-            tracing::warn!(backend, "a lease could not be given back and ends by itself: {error}");
-        }
+        self.0.finish();
     }
 }
 
@@ -257,6 +269,15 @@ impl Held {
                 clock::monotonic().saturating_add(self.ttl / 10)
             }
         }
+    }
+
+    fn finish(&self) -> bool {
+        let was_held = !self.is_lost();
+        self.end().unwrap_or_else(|error| {
+            let backend = self.instance.name();
+            tracing::warn!(backend, "a lease could not be given back and ends by itself: {error}");
+            was_held
+        })
     }
 
     /// Gives it back, the first time.

@@ -16,6 +16,9 @@ from retainit._options import UNSET
 from retainit.errors import (
     BackendError,
     ConfigurationError,
+    LockError,
+    LockLostError,
+    LockTimeoutError,
     PluginError,
     RetainitError,
     SerializationError,
@@ -26,9 +29,11 @@ from retainit.errors import (
 # As `typing` has it, which is not imported here: importing this package is to be quick.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from retainit._cache import Cache, cache
     from retainit._config import BackendConfig, DiskConfig, MemoryConfig, PluginConfig, TieredConfig
     from retainit._disabled import disabled
     from retainit._info import CacheInfo
+    from retainit._locks import Lock
     from retainit._lru import lru_cache
     from retainit._registry import (
         default_backend,
@@ -46,14 +51,17 @@ else:
     # The same, each imported when it is first asked for.
     _LATER = {
         "BackendConfig": "_config",
+        "Cache": "_cache",
         "CacheInfo": "_info",
         "CachedCoroutineFunction": "_types",
         "CachedFunction": "_types",
         "DiskConfig": "_config",
+        "Lock": "_locks",
         "MemoryConfig": "_config",
         "PicklePolicy": "_storage",
         "PluginConfig": "_config",
         "TieredConfig": "_config",
+        "cache": "_cache",
         "default_backend": "_registry",
         "disabled": "_disabled",
         "get_backend": "_registry",
@@ -84,11 +92,16 @@ __all__ = [
     "UNSET",
     "BackendConfig",
     "BackendError",
+    "Cache",
     "CacheInfo",
     "CachedCoroutineFunction",
     "CachedFunction",
     "ConfigurationError",
     "DiskConfig",
+    "Lock",
+    "LockError",
+    "LockLostError",
+    "LockTimeoutError",
     "MemoryConfig",
     "PicklePolicy",
     "PluginConfig",
@@ -98,6 +111,7 @@ __all__ = [
     "TieredConfig",
     "UnkeyableError",
     "UnkeyableWarning",
+    "cache",
     "default_backend",
     "disabled",
     "get_backend",

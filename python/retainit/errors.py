@@ -6,6 +6,9 @@
     ├── ConfigurationError   options, arguments or files are wrong (also a ValueError)
     ├── PluginError          a plugin was not found, was refused, or broke its contract
     ├── BackendError         a store failed; only with ``strict=True`` does a call see it
+    ├── LockError            a lock was used as it must not be (also a RuntimeError)
+    │   ├── LockTimeoutError a lock was not free in time (also a TimeoutError)
+    │   └── LockLostError    a lock was lost while it was held
     ├── SerializationError   a result could not be turned into bytes; only with ``strict=True``
     └── UnkeyableError       an argument has no key (also a TypeError); only with ``strict=True``
 
@@ -18,6 +21,9 @@ was found, and where there is one, a hint. They never hold a secret.
 __all__ = [
     "BackendError",
     "ConfigurationError",
+    "LockError",
+    "LockLostError",
+    "LockTimeoutError",
     "PluginError",
     "RetainitError",
     "SerializationError",
@@ -40,6 +46,18 @@ class PluginError(RetainitError):
 
 class BackendError(RetainitError):
     """A store failed."""
+
+
+class LockError(RetainitError, RuntimeError):
+    """A lock was used as it must not be: waited for by its own holder, or given back by nobody's."""
+
+
+class LockTimeoutError(LockError, TimeoutError):
+    """A lock was not free in time."""
+
+
+class LockLostError(LockError):
+    """A lock was lost while it was held: somebody else may have had it since."""
 
 
 class SerializationError(RetainitError):

@@ -9,6 +9,7 @@
 //! | `handle` | Python objects as backends hold them |
 //! | `awaitable` | what a hit of an asynchronous function returns |
 //! | `loads`, `operations`, `backend`, `config` | what the Python layer is built on |
+//! | `lease` | what locks are built on |
 //! | `data`, `pickle` | from objects to stored bytes and back |
 //! | `tree` | objects as MessagePack trees, and back |
 //! | `storage` | how a tier stores values: serializer, compression, seal |
@@ -30,6 +31,7 @@ mod errors;
 mod function;
 mod handle;
 mod intern;
+mod lease;
 mod loads;
 mod miss;
 mod once;
@@ -83,6 +85,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<backend::Backend>()?;
     module.add_class::<miss::Key>()?;
     module.add_class::<content::Content>()?;
+    module.add_class::<lease::Lease>()?;
+    module.add_class::<lease::LeaseWait>()?;
     module.add_class::<loads::Load>()?;
     module.add_class::<loads::Flight>()?;
     module.add_class::<storage::Format>()?;
@@ -100,6 +104,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         backend::add_plugin,
         backend::add_plugin_directory,
         backend::load_plugin,
+        lease::acquire_lease,
         loads::begin,
         operations::make,
         operations::set_tiers,

@@ -15,7 +15,7 @@ use retainit_core::{fork, Function, Instance};
 
 use crate::backend::open_instances;
 use crate::caller::FLIGHTS;
-use crate::handle;
+use crate::{handle, lease};
 
 /// How long plugins may take to finish at exit.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -121,6 +121,8 @@ extern "C" fn in_child() {
 pub fn at_exit(py: Python<'_>) {
     let instances = open_instances();
     py.detach(|| {
+        // Others need not wait for the time of what this process held to run out.
+        lease::release_all();
         for instance in &instances {
             // At exit nobody is left to hear of it; the plugin has logged what went wrong.
             let _ = instance.flush();
