@@ -28,9 +28,9 @@ struct Holding {
 }
 
 impl Leases {
-    /// None.
-    pub fn new() -> Self {
-        Leases(Locked::new(Held { by_name: HashMap::new(), fence: 0, tidy_at: TIDY_FROM }))
+    /// None. Fences start after `fence`: with the time, they also grow from one process to the next.
+    pub fn new(fence: u64) -> Self {
+        Leases(Locked::new(Held { by_name: HashMap::new(), fence, tidy_at: TIDY_FROM }))
     }
 
     /// Takes a lease until `expires`, or `None` if somebody holds it at `now`.
@@ -72,6 +72,12 @@ impl Leases {
     pub fn release_lock(&self) {
         self.0.release();
     }
+
+    /// In the child of a fork: who held a lease is not here, and the parent's entries are another store.
+    pub fn forget_all(&self) {
+        let parents = std::mem::take(&mut self.0.lock().by_name);
+        drop(parents);
+    }
 }
 
 impl Holding {
@@ -93,7 +99,7 @@ mod tests {
 
     #[test]
     fn one_holder_at_a_time_and_a_growing_fence() {
-        let leases = Leases::new();
+        let leases = Leases::new(0);
         let first = leases.acquire(b"a", 10, 20).unwrap();
         assert!(leases.acquire(b"a", 19, 30).is_none());
         assert!(leases.renew(b"a", &first, 19, 25));
@@ -108,8 +114,18 @@ mod tests {
     }
 
     #[test]
+    fn a_child_holds_nothing_and_its_fences_go_on() {
+        let leases = Leases::new(1_000);
+        let first = leases.acquire(b"a", 10, 20).unwrap();
+        assert!(first.fence > 1_000);
+        leases.forget_all();
+        assert!(!leases.release(b"a", &first, 11));
+        assert!(leases.acquire(b"a", 11, 20).unwrap().fence > first.fence);
+    }
+
+    #[test]
     fn leases_that_are_over_do_not_pile_up() {
-        let leases = Leases::new();
+        let leases = Leases::new(0);
         for now in 0..10_000_i64 {
             leases.acquire(&now.to_le_bytes(), now, now + 10).unwrap();
         }

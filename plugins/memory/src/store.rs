@@ -42,7 +42,8 @@ impl MemoryBackend {
         Ok(MemoryBackend {
             cache: Arc::new(Cache::new(&options, hasher, host)),
             sweeper: Sweeper::new(options.sweep_interval(), host),
-            leases: Leases::new(),
+            // Microseconds: more than are ever acquired in one.
+            leases: Leases::new(u64::try_from(host.unix_time() / 1_000).unwrap_or(0)),
             host,
         })
     }
@@ -222,6 +223,7 @@ impl Backend for MemoryBackend {
 
     fn fork_child(&self) {
         self.fork_parent();
+        self.leases.forget_all();
         self.sweeper.forget_thread();
     }
 }
