@@ -1,6 +1,7 @@
 //! The engine's error type.
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use retainit_plugin_api::sdk::ErrorKind;
 
@@ -9,23 +10,25 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error with its class, the operation that failed and what it was about.
 ///
-/// One pointer wide. The message follows the house style: lower case, values in backticks, what was
+/// One pointer wide, and cheap to clone. The message follows the house style: lower case, values in backticks, what was
 /// expected, what was found, a hint; it never holds a secret.
 #[derive(Clone)]
-pub struct Error(Box<Inner>);
+pub struct Error(Arc<Inner>);
 
 #[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     operation: &'static str,
     message: String,
+    refused: bool,
     context: Vec<(&'static str, String)>,
 }
 
 impl Error {
     /// An error of `kind` that happened in `operation` (`"load plugin"`, `"get"`).
     pub fn new(kind: ErrorKind, operation: &'static str, message: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, operation, message: message.into(), context: Vec::new() }))
+        let message = message.into();
+        Error(Arc::new(Inner { kind, operation, message, refused: false, context: Vec::new() }))
     }
 
     /// Options or files of the user are wrong.
@@ -36,7 +39,14 @@ impl Error {
     /// Adds what it was about, such as `("backend", "default")`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.0.context.push((name, value.into()));
+        Arc::make_mut(&mut self.0).context.push((name, value.into()));
+        self
+    }
+
+    /// The call was not made, because the backend's circuit is open.
+    #[must_use]
+    pub(crate) fn refusal(mut self) -> Self {
+        Arc::make_mut(&mut self.0).refused = true;
         self
     }
 
@@ -58,6 +68,12 @@ impl Error {
     /// Whether the user's options or files are to be mended.
     pub fn is_configuration(&self) -> bool {
         self.0.kind == ErrorKind::Configuration
+    }
+
+    /// Whether the call was not made at all, because the backend has failed before and its circuit is
+    /// open. No news: that it opened was said when it did.
+    pub fn is_refusal(&self) -> bool {
+        self.0.refused
     }
 
     /// Whether trying again may succeed.

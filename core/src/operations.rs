@@ -60,6 +60,9 @@ impl Completion {
 
 /// Who is told: a function that runs on the completing thread, outside our locks.
 type Waiter = Box<dyn FnOnce(Completion) + Send>;
+/// Who is told that an answer came after its caller had given up: as a waiter, but with the
+/// status alone.
+pub(crate) type Late = Box<dyn FnOnce(i32) + Send>;
 
 struct Slot {
     /// Which life of the slot it is; part of the id.
@@ -73,7 +76,7 @@ struct Slots {
     free: Vec<u32>,
     /// The last operations that were given up before their completion came, so that it is known for
     /// late rather than taken for a duplicate.
-    abandoned: VecDeque<u64>,
+    abandoned: VecDeque<(u64, Option<Late>)>,
 }
 
 /// The operations in flight of one instance.
@@ -115,10 +118,22 @@ impl Operations {
         Some(u64::from(slot.generation) << 32 | u64::from(self.instance) << 16 | u64::from(index))
     }
 
-    /// The call answered at once, or its caller gave up: no completion is wanted any more. Returns
-    /// whether one was still to come.
-    pub(crate) fn withdraw(&self, op: u64, abandoned: bool) -> bool {
-        self.retire(op, abandoned).is_some()
+    /// The call answered at once: no completion is wanted. Returns whether one was still to come.
+    pub(crate) fn withdraw(&self, op: u64) -> bool {
+        self.retire(op, None).is_some()
+    }
+
+    /// The caller gave up: should the completion still come, `late` is called. Returns whether it was
+    /// still to come.
+    pub(crate) fn abandon(&self, op: u64, late: Option<Late>) -> bool {
+        self.retire(op, Some(late)).is_some()
+    }
+
+    /// Whether somebody waits for `op`.
+    pub(crate) fn is_awaited(&self, op: u64) -> bool {
+        let slots = self.slots.lock();
+        let slot = self.index(op).and_then(|index| slots.slots.get(index as usize));
+        slot.is_some_and(|slot| slot.generation == (op >> 32) as u32 && slot.waiter.is_some())
     }
 
     /// A plugin completes `op`.
@@ -134,12 +149,19 @@ impl Operations {
     /// Gives `completion` to the waiter of `op`, or counts and releases it. Both run outside the lock:
     /// a waiter is the engine's code, a release the plugin's.
     pub(crate) fn deliver(&self, op: u64, completion: Completion) {
-        if let Some(waiter) = self.retire(op, false) {
+        let status = completion.status;
+        if let Some(waiter) = self.retire(op, None) {
             waiter(completion);
             return;
         }
-        let counter = if self.was_abandoned(op) { &self.late } else { &self.duplicates };
-        counter.fetch_add(1, Ordering::Relaxed);
+        let Some(late) = self.was_abandoned(op) else {
+            self.duplicates.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        self.late.fetch_add(1, Ordering::Relaxed);
+        if let Some(late) = late {
+            late(status);
+        }
     }
 
     /// Starts counting anew, for the next instance that uses this table.
@@ -195,7 +217,9 @@ impl Operations {
         unsafe { self.slots.force_unlock() }
     }
 
-    fn retire(&self, op: u64, abandoned: bool) -> Option<Waiter> {
+    fn retire(&self, op: u64, abandoned: Option<Option<Late>>) -> Option<Waiter> {
+        // What falls out is dropped after the lock is gone.
+        let _forgotten;
         let mut slots = self.slots.lock();
         let index = self.index(op)?;
         let slot = slots.slots.get_mut(index as usize)?;
@@ -205,20 +229,20 @@ impl Operations {
         let waiter = slot.waiter.take()?;
         slot.generation = slot.generation.wrapping_add(1).max(1);
         slots.free.push(index);
-        if abandoned {
+        if let Some(late) = abandoned {
             if slots.abandoned.len() == LIMIT {
-                slots.abandoned.pop_front();
+                _forgotten = slots.abandoned.pop_front();
             }
-            slots.abandoned.push_back(op);
+            slots.abandoned.push_back((op, late));
         }
         Some(waiter)
     }
 
-    fn was_abandoned(&self, op: u64) -> bool {
+    fn was_abandoned(&self, op: u64) -> Option<Option<Late>> {
         let mut slots = self.slots.lock();
-        let position = slots.abandoned.iter().position(|abandoned| *abandoned == op);
+        let position = slots.abandoned.iter().position(|(abandoned, _)| *abandoned == op);
         // Late once; a second completion of the same operation is a duplicate.
-        position.and_then(|position| slots.abandoned.remove(position)).is_some()
+        position.and_then(|position| slots.abandoned.remove(position)).map(|(_, late)| late)
     }
 
     fn index(&self, op: u64) -> Option<u32> {
@@ -297,7 +321,7 @@ mod tests {
     fn a_completion_after_giving_up_is_late_and_then_a_duplicate() {
         let operations = Operations::new(7);
         let op = operations.begin(Box::new(|_| panic!("nobody waits"))).unwrap();
-        assert!(operations.withdraw(op, true));
+        assert!(operations.abandon(op, None));
         // Its slot is used again before the late completion comes.
         complete(&operations, operations.begin(Box::new(drop)).unwrap(), &outcome(1));
         complete(&operations, op, &outcome(1));

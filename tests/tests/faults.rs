@@ -17,6 +17,8 @@ fn later(timeout: Duration) -> (Scratch, Arc<Instance>) {
     let component = registry.component(Kind::Backend, "later").unwrap();
     let instance = component.open_backend("slow", &serde_json::json!({})).unwrap();
     instance.set_timeout(Some(timeout));
+    // Calls one by one: what many of them mean for the backend is `failures.rs`.
+    instance.set_breaker(None);
     (scratch, instance)
 }
 
@@ -143,7 +145,10 @@ fn many_callers_of_a_misbehaving_backend_get_their_own_answers() {
 fn faulty(mode: &str) -> Result<Arc<Instance>, Error> {
     let registry = Registry::new();
     registry.add_file(fixture("faulty-rust", "retainit_faulty_rust"), None)?;
-    registry.component(Kind::Backend, "faulty")?.open_backend("faulty", &serde_json::json!({"mode": mode}))
+    let component = registry.component(Kind::Backend, "faulty")?;
+    let instance = component.open_backend("faulty", &serde_json::json!({"mode": mode}))?;
+    instance.set_breaker(None);
+    Ok(instance)
 }
 
 fn value() -> Value {

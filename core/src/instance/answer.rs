@@ -3,20 +3,21 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use retainit_plugin_api::abi::call::{self as raw, Call, NEVER};
+use retainit_plugin_api::abi::call::{Call, NEVER};
+use retainit_plugin_api::abi::status;
 use retainit_plugin_api::abi::value;
-use retainit_plugin_api::abi::{capability, status};
 use retainit_plugin_api::sdk::Value;
 
 use super::Instance;
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::printable;
-use crate::operations::{Blocking, Completion};
+use crate::operations::Completion;
 
 /// A pending operation of a backend without a timeout is given up after this long: a plugin that
 /// never completes must not hold a caller for ever.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
 /// The two moments that go with a call, on the process's monotonic clock.
 #[derive(Clone, Copy)]
 pub(crate) struct Timing {
@@ -61,38 +62,6 @@ impl Instance {
         Timing { now, deadline: now.saturating_add(self.timeout.load(Ordering::Relaxed)) }
     }
 
-    /// Calls one function of the table and waits for its answer where it comes later.
-    pub(super) fn call(
-        &self,
-        operation: &'static str,
-        function: impl FnOnce(&Call) -> i32,
-    ) -> Result<Answer> {
-        if self.capabilities & (capability::INLINE | capability::BLOCKING) != 0 {
-            return self.answer_at_once(operation, self.now(), function).map(Answer::Ready);
-        }
-        self.answer_later(operation, self.now(), function)
-    }
-
-    /// As [`Instance::call`], for functions that take over the references in `entries`.
-    pub(super) fn call_with<E: AsRef<[raw::Entry]>>(
-        &self,
-        operation: &'static str,
-        entries: E,
-        function: impl FnOnce(&Call, &[raw::Entry]) -> i32,
-    ) -> Result<Answer> {
-        let mut given = false;
-        let answer = self.call(operation, |call| {
-            given = true;
-            function(call, entries.as_ref())
-        });
-        if !given {
-            // Refused before the plugin saw them.
-            // SAFETY: nobody has taken the references over.
-            entries.as_ref().iter().for_each(|entry| drop(unsafe { Value::from_raw(entry.value) }));
-        }
-        answer
-    }
-
     pub(super) fn answer_at_once(
         &self,
         operation: &'static str,
@@ -109,44 +78,16 @@ impl Instance {
                 status::INVALID,
                 "the plugin answered `pending` to a call that asked for an answer",
             )),
-            code if code < 0 => Err(self.error(operation, code, &text_of(&message))),
-            code => Ok(code),
+            code => self.checked(operation, code, &message),
         }
     }
 
-    pub(super) fn answer_later(
-        &self,
-        operation: &'static str,
-        timing: Timing,
-        function: impl FnOnce(&Call) -> i32,
-    ) -> Result<Answer> {
-        let operations = self.context.operations();
-        let (blocking, waiter) = Blocking::new();
-        let op = operations.begin(waiter).ok_or_else(|| self.busy(operation))?;
-        let mut message = value::Value::NONE;
-        let code = function(&timing.call(op, &mut message));
-        // SAFETY: the plugin gave the reference to us.
-        let message = unsafe { Value::from_raw(message) };
-        if code != status::PENDING {
-            operations.withdraw(op, false);
-            return match code {
-                code if code < 0 => Err(self.error(operation, code, &text_of(&message))),
-                code => Ok(Answer::Ready(code)),
-            };
+    /// The status of a call that was answered, unless it is an error.
+    pub(super) fn checked(&self, operation: &'static str, code: i32, message: &Value) -> Result<i32> {
+        if code < 0 {
+            return Err(self.error(operation, code, &text_of(message)));
         }
-        let longest = timing.now.saturating_add(nanoseconds(LONGEST_WAIT));
-        let completion = match blocking.wait(timing.deadline.min(longest)) {
-            Some(completion) => completion,
-            None if self.withdraw(op) => {
-                return Err(self.error(operation, status::TIMEOUT, "the plugin did not answer in time"));
-            }
-            // It came just now, between giving up and saying so.
-            None => blocking.wait(NEVER).ok_or_else(|| self.incomplete(operation))?,
-        };
-        if completion.status < 0 {
-            return Err(self.error(operation, completion.status, &text_of(&completion.text)));
-        }
-        Ok(Answer::Completed(completion))
+        Ok(code)
     }
 
     pub(crate) fn timing_until(&self, deadline: i64) -> Timing {

@@ -3,18 +3,26 @@
 use retainit_plugin_api::abi::call::{self as raw, NEVER};
 use retainit_plugin_api::abi::status;
 use retainit_plugin_api::abi::value::{self, Slice};
-use retainit_plugin_api::sdk::{Entry, Item, ScanPage, Token, Value};
+use retainit_plugin_api::sdk::{Entry, Item, Request, ScanPage, Token, Value};
 
 use super::answer::Answer;
+use super::ledger::{Known, WRITING};
 use super::Instance;
 use crate::error::Result;
+use crate::flight::Scope;
 use crate::operations::Completion;
 
 impl Instance {
     /// Reads an entry.
     pub fn read(&self, key: &[u8]) -> Result<Option<Item>> {
+        match self.known(key) {
+            Known::Nothing => {}
+            Known::Absent => return Ok(None),
+            Known::Waiting(item) => return Ok(Some(item)),
+        }
         let mut item = raw::Item::EMPTY;
-        let answer = self.call("get", |call| {
+        let request = || Request::Get { key: key.to_vec() };
+        let answer = self.call("get", request, |call| {
             // SAFETY: as for every call below: the instance is open, the table was checked, and all
             // that is borrowed is valid for the call.
             unsafe { (self.get)(self.handle, call, Slice::new(key), &mut item) }
@@ -31,44 +39,98 @@ impl Instance {
 
     /// Stores an entry for `ttl` nanoseconds ([`NEVER`]: for ever), replacing what was there.
     pub fn set(&self, key: &[u8], value: Value, ttl: i64) -> Result<()> {
+        match self.enqueue(key, value, ttl) {
+            Ok(queued) => queued,
+            Err(value) => self.store(key, value, ttl),
+        }
+    }
+
+    /// As [`Instance::set`], past the queue.
+    pub(super) fn store(&self, key: &[u8], value: Value, ttl: i64) -> Result<()> {
         let set = self.need(self.table.set, "set")?;
-        let entry = raw_entry(Entry { key, value, ttl });
-        // SAFETY: see `read`; the plugin takes over the entry's reference.
-        let answer =
-            self.call_with("set", [entry], |call, entries| unsafe { set(self.handle, call, &entries[0]) })?;
-        self.done("set", &answer)
+        let mark = self.mark();
+        let request = |entries: Vec<(Vec<u8>, Value, i64)>| match entries.into_iter().next() {
+            Some((key, value, ttl)) => Request::Set { key, value, ttl },
+            None => Request::Ping,
+        };
+        let answer = self.call_with("set", vec![Entry { key, value, ttl }], request, |call, entries| {
+            // SAFETY: see `read`; the plugin takes over the entry's reference.
+            unsafe { set(self.handle, call, &entries[0]) }
+        });
+        let outcome = answer.and_then(|answer| self.done("set", &answer));
+        self.wrote(key, mark, &outcome);
+        outcome
     }
 
     /// Removes an entry; says whether it was there.
+    ///
+    /// # Errors
+    /// The backend's. It is told again when it can be, and until then the key is read from it no more.
     pub fn delete(&self, key: &[u8]) -> Result<bool> {
+        let scope = Scope::Key(key.to_vec());
+        let (waited, clean, before) = self.before_invalidating(&scope);
+        let outcome = self.remove(key);
+        self.invalidated(scope, clean, before, &outcome);
+        outcome.map(|there| there || waited > 0)
+    }
+
+    /// As [`Instance::delete`], past the ledger.
+    pub(super) fn remove(&self, key: &[u8]) -> Result<bool> {
         let delete = self.need(self.table.delete, "delete")?;
+        let request = || Request::Delete { key: key.to_vec() };
         // SAFETY: see `read`.
-        let answer = self.call("delete", |call| unsafe { delete(self.handle, call, Slice::new(key)) })?;
+        let answer =
+            self.call("delete", request, |call| unsafe { delete(self.handle, call, Slice::new(key)) })?;
         self.present("delete", &answer)
     }
 
     /// Removes all entries whose key starts with `prefix`; says how many there were.
+    ///
+    /// # Errors
+    /// The backend's. It is told again when it can be, and until then none of these is read from it.
     pub fn clear(&self, prefix: &[u8]) -> Result<u64> {
+        let scope = Scope::Prefix(prefix.to_vec());
+        let (waited, clean, before) = self.before_invalidating(&scope);
+        let outcome = self.remove_all(prefix);
+        self.invalidated(scope, clean, before, &outcome);
+        outcome.map(|removed| removed + waited as u64)
+    }
+
+    fn before_invalidating(&self, scope: &Scope) -> (usize, bool, u64) {
+        let Some(guard) = self.marked() else { return (0, true, 0) };
+        let (waited, clean) = self.unqueue(guard, scope);
+        (waited, clean, self.mark())
+    }
+
+    /// As [`Instance::clear`], past the ledger.
+    pub(super) fn remove_all(&self, prefix: &[u8]) -> Result<u64> {
         let clear = self.need(self.table.clear, "clear")?;
         let mut removed = 0;
+        let request = || Request::Clear { prefix: prefix.to_vec() };
         // SAFETY: see `read`.
-        let answer =
-            self.call("clear", |call| unsafe { clear(self.handle, call, Slice::new(prefix), &mut removed) })?;
+        let answer = self.call("clear", request, |call| unsafe {
+            clear(self.handle, call, Slice::new(prefix), &mut removed)
+        })?;
         self.done("clear", &answer)?;
         Ok(number(&answer).map_or(removed, |number| number as u64))
     }
 
     /// Reads many, each with a result of its own.
     pub fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<Option<Item>>>> {
-        let Some(get_many) = self.table.get_many else {
+        // The ledger is asked key by key.
+        let Some(get_many) = self.table.get_many.filter(|_| self.marked().is_none()) else {
             return Ok(keys.iter().map(|key| self.read(key)).collect());
         };
         let slices = slices(keys);
         let mut items = vec![raw::Item::EMPTY; keys.len()];
-        let answer = self.call("get_many", |call| {
-            // SAFETY: see `read`; both arrays have as many items as is said.
-            unsafe { get_many(self.handle, call, slices.as_ptr(), slices.len(), items.as_mut_ptr()) }
-        })?;
+        let answer = self.call(
+            "get_many",
+            || Request::GetMany { keys: owned_keys(keys) },
+            |call| {
+                // SAFETY: see `read`; both arrays have as many items as is said.
+                unsafe { get_many(self.handle, call, slices.as_ptr(), slices.len(), items.as_mut_ptr()) }
+            },
+        )?;
         self.done("get_many", &answer)?;
         let found: Vec<(i32, Item)> = match answer {
             // SAFETY: the plugin gave the references to us.
@@ -88,7 +150,7 @@ impl Instance {
 
     /// Stores many, each with a result of its own.
     pub fn set_many(&self, entries: Vec<Entry<'_>>) -> Result<Vec<Result<()>>> {
-        let Some(set_many) = self.table.set_many else {
+        let Some(set_many) = self.table.set_many.filter(|_| self.marked().is_none()) else {
             return Ok(entries
                 .into_iter()
                 .map(|entry| self.set(entry.key, entry.value, entry.ttl))
@@ -96,8 +158,8 @@ impl Instance {
         };
         let count = entries.len();
         let mut statuses = vec![status::OK; count];
-        let entries: Vec<raw::Entry> = entries.into_iter().map(raw_entry).collect();
-        let answer = self.call_with("set_many", entries, |call, entries| {
+        let request = |entries| Request::SetMany { entries };
+        let answer = self.call_with("set_many", entries, request, |call, entries| {
             // SAFETY: see `read`; the plugin takes over the entries' references.
             unsafe { set_many(self.handle, call, entries.as_ptr(), count, statuses.as_mut_ptr()) }
         })?;
@@ -107,29 +169,50 @@ impl Instance {
 
     /// Removes many; says of each whether it was there.
     pub fn delete_many(&self, keys: &[&[u8]]) -> Result<Vec<Result<bool>>> {
-        let Some(delete_many) = self.table.delete_many else {
+        let Some(delete_many) = self.table.delete_many.filter(|_| self.marked().is_none()) else {
             return Ok(keys.iter().map(|key| self.delete(key)).collect());
         };
         let slices = slices(keys);
         let mut statuses = vec![status::OK; keys.len()];
-        let answer = self.call("delete_many", |call| {
-            // SAFETY: see `read`; both arrays have as many items as is said.
-            unsafe { delete_many(self.handle, call, slices.as_ptr(), slices.len(), statuses.as_mut_ptr()) }
-        })?;
-        let each = self.each("delete_many", &answer, statuses)?;
+        let answer = self.call(
+            "delete_many",
+            || Request::DeleteMany { keys: owned_keys(keys) },
+            |call| {
+                // SAFETY: see `read`; both arrays have as many items as is said.
+                unsafe {
+                    delete_many(self.handle, call, slices.as_ptr(), slices.len(), statuses.as_mut_ptr())
+                }
+            },
+        );
+        let each = answer.and_then(|answer| self.each("delete_many", &answer, statuses));
         let removed = |code| match code {
             status::NOT_FOUND => Ok(false),
             code => self.plain("delete_many", code).map(|()| true),
         };
-        Ok(each.into_iter().map(removed).collect())
+        let outcome: Result<Vec<Result<bool>>> = each.map(|each| each.into_iter().map(removed).collect());
+        match &outcome {
+            Ok(each) => {
+                for (key, outcome) in keys.iter().zip(each) {
+                    self.invalidated(Scope::Key(key.to_vec()), true, 0, outcome);
+                }
+            }
+            Err(_) => {
+                keys.iter().for_each(|key| self.invalidated(Scope::Key(key.to_vec()), true, 0, &outcome));
+            }
+        }
+        outcome
     }
 
     /// `CAS`: stores only where no entry is; the new token, or `None` where one was.
     pub fn add(&self, key: &[u8], value: Value, ttl: i64) -> Result<Option<Token>> {
         let add = self.need(self.table.add, "add")?;
         let mut token = Token::default();
-        let entry = raw_entry(Entry { key, value, ttl });
-        let answer = self.call_with("add", [entry], |call, entries| {
+        self.settle(key)?;
+        let request = |entries: Vec<(Vec<u8>, Value, i64)>| match entries.into_iter().next() {
+            Some((key, value, ttl)) => Request::Add { key, value, ttl },
+            None => Request::Ping,
+        };
+        let answer = self.call_with("add", vec![Entry { key, value, ttl }], request, |call, entries| {
             // SAFETY: see `set`.
             unsafe { add(self.handle, call, &entries[0], &mut token) }
         })?;
@@ -147,19 +230,26 @@ impl Instance {
     ) -> Result<Option<Token>> {
         let compare_and_set = self.need(self.table.compare_and_set, "compare_and_set")?;
         let mut token = expected;
-        let entry = raw_entry(Entry { key, value, ttl });
-        let answer = self.call_with("compare_and_set", [entry], |call, entries| {
-            // SAFETY: see `set`.
-            unsafe { compare_and_set(self.handle, call, &entries[0], &mut token) }
-        })?;
+        self.settle(key)?;
+        let request = |entries: Vec<(Vec<u8>, Value, i64)>| match entries.into_iter().next() {
+            Some((key, value, ttl)) => Request::CompareAndSet { key, value, ttl, token: expected },
+            None => Request::Ping,
+        };
+        let answer =
+            self.call_with("compare_and_set", vec![Entry { key, value, ttl }], request, |call, entries| {
+                // SAFETY: see `set`.
+                unsafe { compare_and_set(self.handle, call, &entries[0], &mut token) }
+            })?;
         Ok(self.held("compare_and_set", &answer)?.then(|| token_of(&answer).unwrap_or(token)))
     }
 
     /// `COUNTER`: adds `delta` to a number that starts at zero, with `ttl` when it is created.
     pub fn increment(&self, key: &[u8], delta: i64, ttl: i64) -> Result<i64> {
         let increment = self.need(self.table.increment, "increment")?;
+        self.settle(key)?;
         let mut value = 0;
-        let answer = self.call("increment", |call| {
+        let request = || Request::Increment { key: key.to_vec(), delta, ttl };
+        let answer = self.call("increment", request, |call| {
             // SAFETY: see `read`.
             unsafe { increment(self.handle, call, Slice::new(key), delta, ttl, &mut value) }
         })?;
@@ -170,18 +260,24 @@ impl Instance {
     /// `TTL`: gives a present entry a new time to live; says whether it was there.
     pub fn touch(&self, key: &[u8], ttl: i64) -> Result<bool> {
         let touch = self.need(self.table.touch, "touch")?;
+        self.settle(key)?;
+        let request = || Request::Touch { key: key.to_vec(), ttl };
         // SAFETY: see `read`.
-        let answer = self.call("touch", |call| unsafe { touch(self.handle, call, Slice::new(key), ttl) })?;
+        let answer =
+            self.call("touch", request, |call| unsafe { touch(self.handle, call, Slice::new(key), ttl) })?;
         self.present("touch", &answer)
     }
 
     /// `TTL`: remaining nanoseconds ([`NEVER`] for no expiry), or `None` where there is no entry.
     pub fn ttl(&self, key: &[u8]) -> Result<Option<i64>> {
         let ttl = self.need(self.table.ttl, "ttl")?;
+        self.settle(key)?;
         let mut remaining = NEVER;
+        let request = || Request::Ttl { key: key.to_vec() };
         // SAFETY: see `read`.
-        let answer =
-            self.call("ttl", |call| unsafe { ttl(self.handle, call, Slice::new(key), &mut remaining) })?;
+        let answer = self.call("ttl", request, |call| unsafe {
+            ttl(self.handle, call, Slice::new(key), &mut remaining)
+        })?;
         Ok(self.present("ttl", &answer)?.then(|| number(&answer).unwrap_or(remaining)))
     }
 
@@ -189,8 +285,10 @@ impl Instance {
     /// (empty: all). Starts with cursor 0, ends where the page names no next one.
     pub fn scan(&self, prefix: &[u8], pattern: &[u8], cursor: u64, limit: u64) -> Result<ScanPage> {
         let scan = self.need(self.table.scan, "scan")?;
+        self.drain_within(WRITING);
         let mut page = raw::Page { keys: value::Value::NONE, cursor: 0, count: 0 };
-        let answer = self.call("scan", |call| {
+        let request = || Request::Scan { prefix: prefix.to_vec(), pattern: pattern.to_vec(), cursor, limit };
+        let answer = self.call("scan", request, |call| {
             let (prefix, pattern) = (Slice::new(prefix), Slice::new(pattern));
             // SAFETY: see `read`.
             unsafe { scan(self.handle, call, prefix, pattern, cursor, limit, &mut page) }
@@ -211,10 +309,13 @@ impl Instance {
     /// `SCAN`: number of entries whose key starts with `prefix`.
     pub fn count(&self, prefix: &[u8]) -> Result<u64> {
         let count = self.need(self.table.count, "count")?;
+        self.drain_within(WRITING);
         let mut entries = 0;
+        let request = || Request::Count { prefix: prefix.to_vec() };
         // SAFETY: see `read`.
-        let answer =
-            self.call("count", |call| unsafe { count(self.handle, call, Slice::new(prefix), &mut entries) })?;
+        let answer = self.call("count", request, |call| unsafe {
+            count(self.handle, call, Slice::new(prefix), &mut entries)
+        })?;
         self.done("count", &answer)?;
         Ok(number(&answer).map_or(entries, |number| number as u64))
     }
@@ -224,8 +325,8 @@ fn slices(keys: &[&[u8]]) -> Vec<Slice> {
     keys.iter().map(|key| Slice::new(key)).collect()
 }
 
-fn raw_entry(entry: Entry<'_>) -> raw::Entry {
-    raw::Entry { key: Slice::new(entry.key), value: entry.value.into_raw(), ttl: entry.ttl }
+fn owned_keys(keys: &[&[u8]]) -> Vec<Vec<u8>> {
+    keys.iter().map(|key| key.to_vec()).collect()
 }
 
 /// # Safety

@@ -5,10 +5,22 @@
 //! | this one | opening, closing, listening, the raw `get`, fork |
 //! | `entries`, `services` | the operations, each answered before it returns |
 //! | `pending` | the same, answered later |
-//! | `answer` | one call: its moments, its answer, what a status means |
+//! | `call` | one call: let through or refused, made once or twice, here or on another thread |
+//! | `answer` | its moments, its answer, what a status means |
+//! | `guard` | what stands before a backend that may block: |
+//! | `breaker`, `latency`, `helpers` | whether it is asked, how long it is waited for, and on which thread |
+//! | `ledger`: `missed`, `behind` | invalidations it has not been told of, writes that wait |
 
 mod answer;
+mod behind;
+mod breaker;
+mod call;
 mod entries;
+mod guard;
+mod helpers;
+mod latency;
+mod ledger;
+mod missed;
 mod pending;
 mod services;
 
@@ -24,14 +36,18 @@ use retainit_plugin_api::abi::value::Slice;
 use retainit_plugin_api::abi::{capability, status};
 
 pub(crate) use answer::{text_of, Timing};
+pub use breaker::{BreakerSettings, State};
+pub use guard::{Health, OnState};
 pub use pending::Pending;
 
 use answer::nanoseconds;
+use guard::Guard;
 
+use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::{HostContext, HostCounters, OnEvicted, OnInvalidated};
 use crate::loader::Component;
-use crate::operations::Operations;
+use crate::operations::{Late, Operations};
 
 /// How long closing may take.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -54,6 +70,8 @@ pub struct Instance {
     name: String,
     component: Component,
     fork: AtomicU8,
+    /// None for backends that never block: their calls go straight to the plugin.
+    guard: Option<Guard>,
 }
 
 // SAFETY: the contract lets every function of the table be called from many threads at once.
@@ -82,6 +100,7 @@ impl Instance {
             timeout: AtomicI64::new(NEVER),
             context,
             name: name.to_owned(),
+            guard: (component.capabilities() & capability::INLINE == 0).then(|| Guard::new(name)),
             component,
             fork: AtomicU8::new(0),
         };
@@ -94,7 +113,13 @@ impl Instance {
         // Set even on failure: dropping the instance closes what there is.
         instance.handle = handle;
         match opened? {
-            status::OK if !handle.is_null() => Ok(Arc::new(instance)),
+            status::OK if !handle.is_null() => {
+                let instance = Arc::new(instance);
+                if let Some(guard) = &instance.guard {
+                    let _ = guard.me.set(Arc::downgrade(&instance));
+                }
+                Ok(instance)
+            }
             status::OK => Err(instance.error("open", status::FATAL, "the plugin gave no instance")),
             other => Err(instance.unexpected("open", other)),
         }
@@ -138,9 +163,52 @@ impl Instance {
         self.capabilities & capabilities == capabilities
     }
 
-    /// Bounds every operation from now on; `None` for no bound.
+    /// Bounds every operation from now on; `None` for no bound, but for operations that are answered
+    /// later: those are given up after ten seconds.
+    ///
+    /// Where operations are answered later this is the most: how long one is waited for follows the
+    /// answers before it. One that would block is made on a thread of the host, and waited for in the same
+    /// way. A backend that never blocks is told the moment, and that is all.
     pub fn set_timeout(&self, timeout: Option<Duration>) {
         self.timeout.store(timeout.map_or(NEVER, nanoseconds), Ordering::Relaxed);
+    }
+
+    /// When it is not asked any more, `None` for never; by default as [`BreakerSettings`] has it. The
+    /// circuit is closed afterwards. A backend that never blocks has none.
+    pub fn set_breaker(&self, settings: Option<BreakerSettings>) {
+        if let Some(guard) = &self.guard {
+            guard.breaker.set(settings);
+        }
+    }
+
+    /// Lets up to so many entries wait to be written by a thread of the host, from now on; zero, as by
+    /// default, writes each before `set` returns. A backend that never blocks writes at once.
+    pub fn set_write_behind(&self, entries: usize) {
+        if let Some(guard) = &self.guard {
+            guard.with_ledger(|ledger| ledger.behind.set_limit(entries));
+        }
+    }
+
+    /// Who hears that it is not asked any more, or is asked again, from now on.
+    pub fn on_state(&self, listener: Option<Arc<OnState>>) {
+        if let Some(guard) = &self.guard {
+            guard.set_listener(listener);
+        }
+    }
+
+    /// Whether a call would be refused now, without being made: its circuit is open.
+    #[inline]
+    pub fn refuses(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.breaker.refuses(clock::monotonic))
+    }
+
+    /// How it is.
+    pub fn health(&self) -> Health {
+        let Some(guard) = &self.guard else { return Health::default() };
+        guard.health(|latency| {
+            let adaptive = self.answers_later() || self.timeout.load(Ordering::Relaxed) != NEVER;
+            adaptive.then(|| Duration::from_nanos(latency.timeout(self.ceiling()).max(0) as u64))
+        })
     }
 
     /// What has been counted about it.
@@ -172,14 +240,16 @@ impl Instance {
     pub fn fork_prepare(&self) {
         self.run_for_fork(self.table.fork_prepare);
         self.context.lock_for_fork();
+        if let Some(guard) = &self.guard {
+            guard.lock_for_fork();
+        }
         self.fork.store(1, Ordering::Relaxed);
     }
 
     /// After `fork`, in the parent.
     pub fn fork_parent(&self) {
         if self.fork.swap(0, Ordering::Relaxed) == 1 {
-            // SAFETY: this thread took it in `fork_prepare`.
-            unsafe { self.context.unlock_after_fork() };
+            self.unlock_after_fork(false);
             self.run_for_fork(self.table.fork_parent);
         }
     }
@@ -187,8 +257,7 @@ impl Instance {
     /// After `fork`, in the child, where none of the threads lives that worked for this instance.
     pub fn fork_child(&self) {
         if self.fork.swap(0, Ordering::Relaxed) == 1 {
-            // SAFETY: this thread took it in `fork_prepare`.
-            unsafe { self.context.unlock_after_fork() };
+            self.unlock_after_fork(true);
             self.context.operations().forget_all();
             self.run_for_fork(self.table.fork_child);
         }
@@ -210,14 +279,25 @@ impl Instance {
         self.error(operation, status::BUSY, "too many operations are in flight")
     }
 
-    /// Gives a pending operation up and tells the plugin; `false` if its completion came first.
-    pub(crate) fn withdraw(&self, op: u64) -> bool {
-        let first = self.operations().withdraw(op, true);
+    /// Gives a pending operation up and tells the plugin; `false` if its completion came first. `late` is
+    /// told if it comes after all.
+    fn withdraw(&self, op: u64, late: Option<Late>) -> bool {
+        let first = self.operations().abandon(op, late);
         if let (true, Some(cancel)) = (first, self.table.cancel) {
             // SAFETY: see `read`.
             unsafe { cancel(self.handle, op) }
         }
         first
+    }
+
+    fn unlock_after_fork(&self, child: bool) {
+        // SAFETY: this thread took the locks in `fork_prepare`.
+        unsafe {
+            if let Some(guard) = &self.guard {
+                guard.unlock_after_fork(child);
+            }
+            self.context.unlock_after_fork();
+        }
     }
 
     fn run_for_fork(&self, function: Option<unsafe extern "C" fn(*mut c_void)>) {
@@ -230,6 +310,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        self.drain_or_lose(CLOSING);
         if let (false, Some(close)) = (self.handle.is_null(), self.table.close) {
             let timing = self.now().within(CLOSING);
             // SAFETY: the last call of the instance.

@@ -26,13 +26,13 @@ impl Pending {
     /// Asks the plugin to cancel the operation. Where this returns `true`, the function given to
     /// [`Instance::start`] is never called; otherwise it has been, or is being, called.
     pub fn give_up(&self) -> bool {
-        self.instance.withdraw(self.op)
+        self.instance.withdraw(self.op, None)
     }
 }
 
 /// What an operation's answer looks like.
 #[derive(Debug, Clone, Copy)]
-enum Shape {
+pub(super) enum Shape {
     Done,
     Item,
     Items(usize),
@@ -45,7 +45,7 @@ enum Shape {
 }
 
 /// Where a plugin that answers at once writes to.
-struct Outputs {
+pub(super) struct Outputs {
     items: Vec<raw::Item>,
     statuses: Vec<i32>,
     signed: i64,
@@ -92,7 +92,7 @@ impl Instance {
     }
 
     /// Calls the table's function for `request`; a function that is missing is unsupported.
-    fn issue(&self, call: &Call, request: Request, out: &mut Outputs) -> i32 {
+    pub(super) fn issue(&self, call: &Call, request: Request, out: &mut Outputs) -> i32 {
         let (table, handle) = (self.table(), self.handle());
         macro_rules! call {
             ($function:ident($($argument:expr),*)) => {
@@ -161,7 +161,7 @@ impl Instance {
 }
 
 impl Outputs {
-    fn new(shape: Shape) -> Self {
+    pub(super) fn new(shape: Shape) -> Self {
         let (items, statuses) = match shape {
             Shape::Item => (1, 0),
             Shape::Items(count) => (count, 0),
@@ -181,7 +181,7 @@ impl Outputs {
     }
 
     /// As if the answer had come later.
-    fn into_completion(self, shape: Shape, code: i32, message: Value) -> Completion {
+    pub(super) fn into_completion(self, shape: Shape, code: i32, message: Value) -> Completion {
         let plain = |token| raw::Item { token, status: status::OK, ..raw::Item::EMPTY };
         let (items, number, text) = match shape {
             Shape::Item | Shape::Items(_) => (self.items, 0, value::Value::NONE),
@@ -206,7 +206,7 @@ impl Outputs {
     }
 }
 
-fn shape_of(request: &Request) -> (&'static str, Shape) {
+pub(super) fn shape_of(request: &Request) -> (&'static str, Shape) {
     match request {
         Request::Get { .. } => ("get", Shape::Item),
         Request::Set { .. } => ("set", Shape::Done),

@@ -6,10 +6,11 @@ use std::time::Duration;
 use retainit_plugin_api::abi::call::Call;
 use retainit_plugin_api::abi::status;
 use retainit_plugin_api::abi::value::{self, Slice};
-use retainit_plugin_api::sdk::{Lease, Token, Value};
+use retainit_plugin_api::sdk::{Lease, Request, Token, Value};
 
 use super::answer::Answer;
 use super::entries::token_of;
+use super::ledger::WRITING;
 use super::Instance;
 use crate::error::Result;
 
@@ -18,7 +19,8 @@ impl Instance {
     pub fn lease_acquire(&self, name: &[u8], ttl: i64) -> Result<Option<Lease>> {
         let acquire = self.need(self.table.lease_acquire, "lease_acquire")?;
         let mut lease = Lease { holder: Token::default(), fence: 0 };
-        let answer = self.call("lease_acquire", |call| {
+        let request = || Request::LeaseAcquire { name: name.to_vec(), ttl };
+        let answer = self.call("lease_acquire", request, |call| {
             // SAFETY: see `read`.
             unsafe { acquire(self.handle, call, Slice::new(name), ttl, &mut lease) }
         })?;
@@ -38,8 +40,10 @@ impl Instance {
     pub fn lease_renew(&self, name: &[u8], ttl: i64, lease: &Lease) -> Result<bool> {
         let renew = self.need(self.table.lease_renew, "lease_renew")?;
         // SAFETY: see `read`.
-        let answer = self
-            .call("lease_renew", |call| unsafe { renew(self.handle, call, Slice::new(name), ttl, lease) })?;
+        let request = || Request::LeaseRenew { name: name.to_vec(), ttl, lease: *lease };
+        let answer = self.call("lease_renew", request, |call| unsafe {
+            renew(self.handle, call, Slice::new(name), ttl, lease)
+        })?;
         self.held("lease_renew", &answer)
     }
 
@@ -47,8 +51,10 @@ impl Instance {
     pub fn lease_release(&self, name: &[u8], lease: &Lease) -> Result<bool> {
         let release = self.need(self.table.lease_release, "lease_release")?;
         // SAFETY: see `read`.
-        let answer = self
-            .call("lease_release", |call| unsafe { release(self.handle, call, Slice::new(name), lease) })?;
+        let request = || Request::LeaseRelease { name: name.to_vec(), lease: *lease };
+        let answer = self.call("lease_release", request, |call| unsafe {
+            release(self.handle, call, Slice::new(name), lease)
+        })?;
         self.held("lease_release", &answer)
     }
 
@@ -56,19 +62,23 @@ impl Instance {
     pub fn subscribe(&self, prefix: &[u8]) -> Result<()> {
         let subscribe = self.need(self.table.subscribe, "subscribe")?;
         // SAFETY: see `read`.
-        let answer =
-            self.call("subscribe", |call| unsafe { subscribe(self.handle, call, Slice::new(prefix)) })?;
+        let answer = self.call(
+            "subscribe",
+            || Request::Subscribe { prefix: prefix.to_vec() },
+            |call| unsafe { subscribe(self.handle, call, Slice::new(prefix)) },
+        )?;
         self.done("subscribe", &answer)
     }
 
     /// Answers as soon as the store can be reached; at once where the plugin has no such function.
     pub fn ping(&self) -> Result<()> {
-        self.optional("ping", self.table.ping)
+        self.optional("ping", || Request::Ping, self.table.ping)
     }
 
-    /// Makes acknowledged writes as durable as they get.
+    /// Makes acknowledged writes as durable as they get, after writing those that wait.
     pub fn flush(&self) -> Result<()> {
-        self.optional("flush", self.table.flush)
+        self.drain_within(WRITING);
+        self.optional("flush", || Request::Flush, self.table.flush)
     }
 
     /// A JSON object of numbers: `entries`, `bytes`, `evictions`, and whatever else; empty where the
@@ -77,7 +87,11 @@ impl Instance {
         let Some(statistics) = self.table.statistics else { return Ok(serde_json::json!({})) };
         let mut text = value::Value::NONE;
         // SAFETY: see `read`.
-        let answer = self.call("statistics", |call| unsafe { statistics(self.handle, call, &mut text) });
+        let answer = self.call(
+            "statistics",
+            || Request::Statistics,
+            |call| unsafe { statistics(self.handle, call, &mut text) },
+        );
         // SAFETY: the plugin gave the reference to us.
         let text = unsafe { Value::from_raw(text) };
         let answer = answer?;
@@ -95,6 +109,7 @@ impl Instance {
     /// answers afterwards.
     pub fn quiesce(&self, limit: Duration) -> Result<()> {
         let quiesce = self.need(self.table.quiesce, "quiesce")?;
+        self.drain_or_lose(limit);
         let timing = self.now().within(limit);
         // SAFETY: see `read`.
         let code = self.answer_at_once("quiesce", timing, |call| unsafe { quiesce(self.handle, call) })?;
@@ -104,11 +119,12 @@ impl Instance {
     fn optional(
         &self,
         operation: &'static str,
+        request: impl Fn() -> Request,
         function: Option<unsafe extern "C" fn(*mut c_void, *const Call) -> i32>,
     ) -> Result<()> {
         let Some(function) = function else { return Ok(()) };
         // SAFETY: see `read`.
-        let answer = self.call(operation, |call| unsafe { function(self.handle, call) })?;
+        let answer = self.call(operation, request, |call| unsafe { function(self.handle, call) })?;
         self.done(operation, &answer)
     }
 }
