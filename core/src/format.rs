@@ -7,6 +7,7 @@ use std::sync::Arc;
 use retainit_plugin_api::abi::call::NEVER;
 use retainit_plugin_api::sdk::Value;
 
+use crate::access::Access;
 use crate::buffer;
 use crate::codec::Compressor;
 use crate::codecs::Codecs;
@@ -39,8 +40,8 @@ pub struct Compression {
 pub struct State {
     /// Unix time in nanoseconds.
     pub now: i64,
-    /// Whether its bytes are nobody else's.
-    pub exclusive: bool,
+    /// Who may write to its bytes.
+    pub access: Access,
     /// Whether this process has checked them before.
     pub verified: bool,
 }
@@ -139,7 +140,7 @@ impl Format {
         dictionaries: Option<&Dictionaries>,
         state: State,
     ) -> Result<Option<Unsealed>> {
-        let State { now, exclusive, verified } = state;
+        let State { now, access, verified } = state;
         let bytes = value.as_bytes().unwrap_or_default();
         let opened = match self.seal.open(key, schema, bytes, now, verified) {
             Ok(opened) => opened,
@@ -153,8 +154,8 @@ impl Format {
         let (codec, codec_version, expires) = (opened.codec.to_owned(), opened.codec_version, opened.expires);
         let (compressor, plain_len) = (opened.compressor.to_owned(), opened.plain_len);
         let stored = match opened.payload {
-            entry::Payload::Range(range) => Payload::new(value, range, exclusive, verified),
-            entry::Payload::Decrypted(bytes) => Payload::of(Value::from_vec(bytes), true, false),
+            entry::Payload::Range(range) => Payload::new(value, range, access, verified),
+            entry::Payload::Decrypted(bytes) => Payload::of(Value::from_vec(bytes), Access::Holder, false),
         };
         let payload = if compressor.is_empty() {
             stored
@@ -204,5 +205,5 @@ fn decompressed(compressor: &Compressor, stored: &Payload, len: u64) -> Result<P
     if plain.weight() != len {
         return Err(corrupt(format!("an entry has {} bytes, expected {len}", plain.weight())));
     }
-    Ok(Payload::of(plain, true, false))
+    Ok(Payload::of(plain, Access::Holder, false))
 }

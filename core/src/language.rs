@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use retainit_plugin_api::sdk::Value;
 
+use crate::access::Access;
 use crate::error::Result;
 use crate::flight::{Flight, Landing};
 use crate::format::Format;
@@ -16,21 +17,21 @@ use crate::load::Life;
 pub struct Payload {
     value: Value,
     range: Range<usize>,
-    exclusive: bool,
+    access: Access,
     trusted: bool,
 }
 
 impl Payload {
-    /// The part `range` of a value of bytes. `exclusive` says that the bytes are nobody else's, so that
-    /// they may be written to; `trusted` that this process has read all of them before.
-    pub fn new(value: Value, range: Range<usize>, exclusive: bool, trusted: bool) -> Self {
-        Payload { value, range, exclusive, trusted }
+    /// The part `range` of a value of bytes, to which `access` lets somebody write; `trusted` says that
+    /// this process has read all of them before.
+    pub fn new(value: Value, range: Range<usize>, access: Access, trusted: bool) -> Self {
+        Payload { value, range, access, trusted }
     }
 
     /// All of a value of bytes.
-    pub fn of(value: Value, exclusive: bool, trusted: bool) -> Self {
+    pub fn of(value: Value, access: Access, trusted: bool) -> Self {
         let range = 0..value.as_bytes().unwrap_or_default().len();
-        Payload { value, range, exclusive, trusted }
+        Payload { value, range, access, trusted }
     }
 
     /// The bytes.
@@ -38,9 +39,15 @@ impl Payload {
         &self.value.as_bytes().unwrap_or_default()[self.range.clone()]
     }
 
-    /// Whether the bytes are nobody else's.
-    pub fn is_exclusive(&self) -> bool {
-        self.exclusive
+    /// Who may write to the bytes.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Whether the holder may write to the bytes from now on. What is claimed is not used for the next
+    /// reader, so who only reads does not ask.
+    pub fn claim(&self) -> bool {
+        self.access.claim(&self.value)
     }
 
     /// Whether this process has read all of these bytes before, and found them right.

@@ -6,13 +6,14 @@
 //! | [`function`], [`tier`] | a cached function and the backends it uses |
 //! | [`flight`] | single-flight, and the fence between loads and invalidations |
 //! | [`key`], [`entry`], [`format`] | canonical keys, the entry format, how a tier makes entries |
-//! | [`language`] | what the engine needs of the language it serves |
+//! | [`language`], [`access`] | what the engine needs of the language it serves, and who may write to what it gives it |
 //! | [`lease`] | leases that are renewed, and given back whatever happens |
 //! | [`loader`] | finding, checking and loading plugins |
 //! | [`instance`], [`codec`], [`codecs`], [`sink`] | open components |
 //! | [`config`], [`units`], [`nearest`] | configuration files, durations and sizes, "did you mean" |
 //! | [`clock`], [`fork`] | the process's clock, the process's rarely taken locks |
 
+pub mod access;
 mod buffer;
 pub mod clock;
 pub mod codec;

@@ -7,6 +7,7 @@ use retainit_plugin_api::abi::call::NEVER;
 use retainit_plugin_api::abi::capability;
 use retainit_plugin_api::sdk::{Item, Token, Value};
 
+use crate::access::Access;
 use crate::dictionary::Dictionaries;
 use crate::entry;
 use crate::error::{Error, Result};
@@ -223,7 +224,7 @@ impl Tier {
         let private = self.has(capability::PRIVATE);
         let version = private.then(|| Version::of(len, self.instance.number(), key, token)).flatten();
         let verified = version.is_some_and(Version::is_verified);
-        let state = State { now, exclusive: self.has(capability::EXCLUSIVE), verified };
+        let state = State { now, access: Access::of(&self.instance), verified };
         let dictionaries = self.dictionaries.as_deref();
         let open = || self.format.open(key, &self.schema, value, dictionaries, state);
         // Checking and decompressing much takes a while.

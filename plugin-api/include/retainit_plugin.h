@@ -63,7 +63,7 @@ extern "C" {
 /* Major version of the ABI: host and plugin must agree on it. */
 #define RETAINIT_ABI_MAJOR 1
 /* Minor version: grows when functions are added at the end of tables. */
-#define RETAINIT_ABI_MINOR 0
+#define RETAINIT_ABI_MINOR 1
 
 /* The frozen head of every table, read before anything else of it. */
 typedef struct retainit_prelude {
@@ -151,6 +151,9 @@ typedef struct retainit_prelude {
 #define RETAINIT_CAP_FORM_ARROW (UINT64_C(1) << 19)
 /* Compressor: trains and takes dictionaries. */
 #define RETAINIT_CAP_DICTIONARY (UINT64_C(1) << 24)
+/* Backend, since 1.1: `claim`. The bytes of a value that `get` or `get_many` gives are read-only until
+ * its holder has claimed them; from then on they are as with `EXCLUSIVE`. */
+#define RETAINIT_CAP_CLAIM (UINT64_C(1) << 32)
 /* Bits that a host must know in order to use the component. */
 #define RETAINIT_CAP_REQUIRED_MASK UINT64_C(0xFF00000000000000)
 
@@ -323,7 +326,8 @@ typedef struct retainit_host_ref {
  *
  * The required core is `open`, `get`, `set`, `delete`, `clear`, `quiesce` and `close`; all else is
  * `None` where the capability is missing. Every function returns a status, see `status`.
- * Every function may be called from many threads at once, except `close`, which is the last call.
+ * Every function may be called from many threads at once, except `close`, which is the last call on
+ * its instance.
  *
  * Growth is new functions at the end; nothing here is ever renamed, reordered or retyped. */
 typedef struct retainit_backend_table {
@@ -390,6 +394,9 @@ typedef struct retainit_backend_table {
     void (*fork_parent)(void *instance);
     /* `FORK`: after `fork`, in the child, where no thread of the parent lives. */
     void (*fork_child)(void *instance);
+    /* `CLAIM`, since 1.1: makes the bytes of a value that `get` or `get_many` gave the holder's own, who
+     * may write to them from then on. The value stays the caller's; its instance may be closed by now. */
+    int32_t (*claim)(const retainit_value *value);
 } retainit_backend_table;
 
 /* `Data::form` numbers: the four public forms a serializer sees. */
@@ -629,7 +636,7 @@ RETAINIT_STATIC_ASSERT(sizeof(retainit_lease) == 24, "retainit_lease");
 RETAINIT_STATIC_ASSERT(sizeof(retainit_page) == 56, "retainit_page");
 RETAINIT_STATIC_ASSERT(sizeof(retainit_host_table) == 64, "retainit_host_table");
 RETAINIT_STATIC_ASSERT(sizeof(retainit_host_ref) == 16, "retainit_host_ref");
-RETAINIT_STATIC_ASSERT(sizeof(retainit_backend_table) == 240, "retainit_backend_table");
+RETAINIT_STATIC_ASSERT(sizeof(retainit_backend_table) == 248, "retainit_backend_table");
 RETAINIT_STATIC_ASSERT(sizeof(retainit_tensor) == 40, "retainit_tensor");
 RETAINIT_STATIC_ASSERT(sizeof(retainit_data) == 64, "retainit_data");
 RETAINIT_STATIC_ASSERT(sizeof(retainit_serializer_table) == 48, "retainit_serializer_table");

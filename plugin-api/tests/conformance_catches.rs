@@ -138,6 +138,29 @@ fn values_that_are_shared_and_said_not_to_be() {
     assert_eq!(result.failure.as_deref(), Some(why));
 }
 
+unsafe extern "C" fn claim_of_nothing(_: *const Value) -> i32 {
+    status::OK
+}
+
+unsafe extern "C" fn claim_refused(_: *const Value) -> i32 {
+    status::UNSUPPORTED
+}
+
+#[test]
+fn values_that_are_claimed_and_stay_shared() {
+    let check = "claimed-values-are-shared-with-nobody";
+    for (claim, why) in [
+        (claim_of_nothing as unsafe extern "C" fn(*const Value) -> i32, "is seen in one given before it"),
+        (claim_refused, "`claim` of a value answers unsupported"),
+    ] {
+        let mut table = BackendTable { claim: Some(claim), ..GOOD };
+        table.prelude.capabilities |= capability::CLAIM;
+        let result = run(table, check).results.into_iter().find(|result| result.name == check).unwrap();
+        let failure = result.failure.unwrap();
+        assert!(failure.contains(why), "{failure}");
+    }
+}
+
 unsafe extern "C" fn get_of_a_c_string(i: *mut c_void, call: *const Call, key: Slice, out: *mut Item) -> i32 {
     // SAFETY: the key is the host's.
     let len = unsafe { key.as_bytes() }.iter().position(|byte| *byte == 0).unwrap_or(key.len);

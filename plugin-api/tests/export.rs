@@ -33,7 +33,7 @@ struct Plain {
 
 impl Backend for Plain {
     const NAME: &'static str = "plain";
-    const CAPABILITIES: u64 = capability::BLOCKING | capability::TTL;
+    const CAPABILITIES: u64 = capability::BLOCKING | capability::TTL | capability::CLAIM;
     const SCHEMA: &'static str = SCHEMA;
     type Options = Options;
 
@@ -73,6 +73,13 @@ impl Backend for Plain {
             .take(if keys.len() == 2 { 1 } else { usize::MAX })
             .map(|key| self.get(call, key))
             .collect()
+    }
+    fn claim(value: &Value) -> Result<()> {
+        match value.as_bytes() {
+            Some(b"value") => Ok(()),
+            Some(b"bomb") => std::panic::panic_any(Bomb),
+            _ => Err(Error::new(ErrorKind::Retryable, "no room")),
+        }
     }
 }
 
@@ -132,6 +139,7 @@ fn functions_follow_capabilities() {
     assert!(TABLE.scan.is_none() && TABLE.count.is_none() && TABLE.subscribe.is_none());
     assert!(TABLE.lease_acquire.is_none() && TABLE.lease_renew.is_none() && TABLE.lease_release.is_none());
     assert!(TABLE.cancel.is_none() && TABLE.fork_prepare.is_none() && TABLE.fork_child.is_none());
+    assert!(TABLE.claim.is_some());
     assert_eq!(TABLE.prelude.capabilities, Plain::CAPABILITIES);
 }
 
@@ -149,6 +157,22 @@ fn get_writes_what_means_something() {
     assert_eq!(get(instance, b"absent", &mut item).0, status::NOT_FOUND);
     let (answer, calling) = get(instance, b"busy", &mut item);
     assert_eq!((answer, calling.message().as_str()), (status::BUSY, "too much at once"));
+}
+
+#[test]
+fn a_claim_borrows_its_value_and_answers_with_a_status() {
+    for (bytes, expected) in [
+        ("value", status::OK),
+        ("bomb", status::PANIC),
+        ("other", status::RETRYABLE),
+        ("", status::RETRYABLE),
+    ] {
+        let owner = Arc::new(bytes.as_bytes().to_vec());
+        let value = Value::from_owner(Arc::clone(&owner));
+        // SAFETY: the value is held.
+        assert_eq!(unsafe { TABLE.claim.unwrap()(value.as_raw()) }, expected, "{bytes}");
+        assert_eq!(Arc::strong_count(&owner), 2);
+    }
 }
 
 #[test]
@@ -436,7 +460,7 @@ fn the_manifest_is_built_in_a_constant() {
     let manifest: Manifest = serde_json::from_str(json).unwrap();
     assert_eq!(
         (manifest.abi, manifest.name.as_str(), manifest.version.as_str()),
-        ((1, 0), "test", "1.2.3-rc.1")
+        ((1, 1), "test", "1.2.3-rc.1")
     );
     let kinds: Vec<&str> = manifest.components.iter().map(|component| component.kind.as_str()).collect();
     assert_eq!(kinds, [kind::BACKEND, kind::SERIALIZER, kind::COMPRESSOR, kind::SINK].map(kind::name));

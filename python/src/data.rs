@@ -15,6 +15,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 use retainit_core::abi::codec::{form, Data, Tensor};
 use retainit_core::abi::value::{self as raw, Slice};
+use retainit_core::access::Access;
 use retainit_core::codec::Serializer;
 use retainit_core::format::Format;
 use retainit_core::language::{self, Dumped, Payload};
@@ -334,7 +335,7 @@ pub fn load<'py>(
             Ok(PyString::new(py, text).into_any())
         }
         form::BYTES => Ok(PyBytes::new(py, bytes()).into_any()),
-        form::TENSOR => array(py, &data, value, payload.is_exclusive()),
+        form::TENSOR => array(py, &data, value, &payload),
         form::ARROW => frame(py, stream, payload),
         other => {
             let message = format!("serializer `{codec}` gave data of an unknown form ({other})");
@@ -353,7 +354,7 @@ fn is_of_python(codec: &str) -> bool {
     matches!(codec, "orjson" | "protobuf") || codec.starts_with("custom:")
 }
 
-fn array<'py>(py: Python<'py>, data: &Data, elements: Value, exclusive: bool) -> Done<Bound<'py, PyAny>> {
+fn array<'py>(py: Python<'py>, data: &Data, elements: Value, payload: &Payload) -> Done<Bound<'py, PyAny>> {
     static RESTORE: Once<Py<PyAny>> = Once::new();
     // SAFETY: a tensor's description lives as long as its value, which is held.
     let described = unsafe {
@@ -370,14 +371,17 @@ fn array<'py>(py: Python<'py>, data: &Data, elements: Value, exclusive: bool) ->
         return Err(Error::new(ErrorKind::Corrupt, "deserialize", "a tensor without a description").into());
     };
     let (shape, strides) = (PyTuple::new(py, shape)?, PyTuple::new(py, strides)?);
-    let elements = view::over(py, Payload::of(elements, exclusive, false))?;
+    // Whoever has an array may write to it. The elements lie in the payload.
+    let access = if payload.claim() { Access::Holder } else { Access::Nobody };
+    let elements = view::over(py, Payload::of(elements, access, false))?;
     let restore = RESTORE.import(py, "retainit._arrays", "from_tensor")?;
     Ok(outcall::call(restore, (dtype, shape, strides, elements), None)?)
 }
 
 fn frame(py: Python<'_>, stream: Stream, payload: Payload) -> Done<Bound<'_, PyAny>> {
     static RESTORE: Once<Py<PyAny>> = Once::new();
-    let memory = payload.is_exclusive().then(|| view::over(py, payload)).transpose()?;
+    let shared = matches!(payload.access(), Access::Nobody);
+    let memory = (!shared).then(|| view::over(py, payload)).transpose()?;
     let restore = RESTORE.import(py, "retainit._frames", "from_stream")?;
     Ok(outcall::call(restore, (Bound::new(py, stream)?, memory), None)?)
 }

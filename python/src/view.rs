@@ -1,5 +1,5 @@
-//! Stored bytes as Python reads them: small ones copied, large ones in place. Those that are nobody
-//! else's can be written to.
+//! Stored bytes as Python reads them: small ones copied, large ones in place. Who asks for a buffer to
+//! write to claims them, where that can be had.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -8,6 +8,7 @@ use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use retainit_core::access::Access;
 use retainit_core::language::Payload;
 
 /// Up to this many bytes a copy costs less than an object that keeps the original alive.
@@ -21,12 +22,14 @@ pub struct View(Payload);
 impl View {
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         let payload = &slf.get().0;
-        if flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE && !payload.is_exclusive() {
+        let asks = flags & ffi::PyBUF_WRITABLE == ffi::PyBUF_WRITABLE;
+        if asks && !payload.claim() {
             return Err(PyBufferError::new_err("stored bytes are read-only"));
         }
         let bytes = payload.as_bytes();
         let (start, len) = (bytes.as_ptr(), bytes.len() as ffi::Py_ssize_t);
-        let readonly = i32::from(!payload.is_exclusive());
+        // Bytes that would have to be claimed are shown to readers as what they are.
+        let readonly = i32::from(!asks && !matches!(payload.access(), Access::Holder));
         // SAFETY: `view` is the caller's to fill; the bytes live as long as the object, which the
         // buffer refers to.
         unsafe {

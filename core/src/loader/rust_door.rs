@@ -144,7 +144,7 @@ flat!(backend(BackendTableRef) -> BackendTable {
     open, get, set, delete, clear, quiesce, close, get_many, set_many, delete_many, cancel, add, compare_and_set,
     increment, touch, ttl, scan, count, lease_acquire, lease_renew, lease_release, subscribe, ping, statistics,
     flush, fork_prepare, fork_parent, fork_child,
-} later {});
+} later { claim });
 flat!(serializer(SerializerTableRef) -> SerializerTable { open, serialize, deserialize, close } later {});
 flat!(compressor(CompressorTableRef) -> CompressorTable { open, compress, decompress, train, close } later {});
 flat!(sink(SinkTableRef) -> SinkTable { open, emit, flush, close } later {});

@@ -78,6 +78,7 @@ impl Table {
                 has(capability::LEASE) => [lease_acquire, lease_renew, lease_release],
                 has(capability::SUBSCRIBE) => [subscribe],
                 has(capability::FORK) => [fork_prepare, fork_parent, fork_child],
+                has(capability::CLAIM) => [claim],
             ),
             Table::Serializer(table) => required!(table; true => [open, serialize, deserialize, close]),
             Table::Compressor(table) => required!(table;

@@ -13,7 +13,8 @@ use super::Prelude;
 ///
 /// The required core is `open`, `get`, `set`, `delete`, `clear`, `quiesce` and `close`; all else is
 /// `None` where the capability is missing. Every function returns a status, see [`super::status`].
-/// Every function may be called from many threads at once, except `close`, which is the last call.
+/// Every function may be called from many threads at once, except `close`, which is the last call on
+/// its instance.
 ///
 /// Growth is new functions at the end; nothing here is ever renamed, reordered or retyped.
 #[repr(C)]
@@ -199,6 +200,10 @@ pub struct BackendTable {
     /// `FORK`: after `fork`, in the child, where no thread of the parent lives.
     #[sabi(last_prefix_field)]
     pub fork_child: Option<unsafe extern "C" fn(instance: *mut c_void)>,
+
+    /// `CLAIM`, since 1.1: makes the bytes of a value that `get` or `get_many` gave the holder's own, who
+    /// may write to them from then on. The value stays the caller's; its instance may be closed by now.
+    pub claim: Option<unsafe extern "C" fn(value: *const Value) -> i32>,
 }
 
-const _: () = assert!(std::mem::size_of::<BackendTable>() == 16 + 28 * 8);
+const _: () = assert!(std::mem::size_of::<BackendTable>() == 16 + 29 * 8);

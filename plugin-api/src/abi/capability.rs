@@ -48,6 +48,10 @@ pub const FORM_ARROW: u64 = 1 << 19;
 /// Compressor: trains and takes dictionaries.
 pub const DICTIONARY: u64 = 1 << 24;
 
+/// Backend, since 1.1: `claim`. The bytes of a value that `get` or `get_many` gives are read-only until
+/// its holder has claimed them; from then on they are as with [`EXCLUSIVE`].
+pub const CLAIM: u64 = 1 << 32;
+
 /// Bits that a host must know in order to use the component.
 pub const REQUIRED_MASK: u64 = 0xFF00_0000_0000_0000;
 
@@ -74,4 +78,5 @@ pub const NAMES: &[(u64, &str)] = &[
     (FORM_TENSOR, "tensor"),
     (FORM_ARROW, "arrow"),
     (DICTIONARY, "dictionary"),
+    (CLAIM, "claim"),
 ];

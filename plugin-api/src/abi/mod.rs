@@ -33,7 +33,7 @@ use abi_stable::StableAbi;
 /// Major version of the ABI: host and plugin must agree on it.
 pub const ABI_MAJOR: u16 = 1;
 /// Minor version: grows when functions are added at the end of tables.
-pub const ABI_MINOR: u16 = 0;
+pub const ABI_MINOR: u16 = 1;
 
 /// The frozen head of every table, read before anything else of it.
 #[repr(C)]

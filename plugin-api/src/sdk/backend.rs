@@ -163,6 +163,13 @@ pub trait Backend: Send + Sync + Sized + 'static {
     /// `FORK`: after `fork`, in the child, where no thread of the parent lives.
     fn fork_child(&self) {}
 
+    /// `CLAIM`: makes the bytes of a value that `get` or `get_many` gave its holder's own, who may write
+    /// to them from then on; claiming them again changes nothing. [`Value::owner`] tells which value it
+    /// is. There may be no instance any more.
+    fn claim(_value: &Value) -> Result<()> {
+        Err(Error::unsupported("claim"))
+    }
+
     /// `ASYNC`: takes a request that carries an operation id and completes it later, from any thread.
     /// Dropping the completer completes with an error. Bounded: refuse with `Busy` beyond the bound.
     fn start(&self, _call: &Call<'_>, _request: Request, completer: Completer) {

@@ -96,4 +96,4 @@ pub use glob::glob;
 pub use request::{Completer, Reply, Request};
 pub use sink::{Event, EventKind, Sink};
 pub use tensor::TensorInfo;
-pub use value::Value;
+pub use value::{OwnerTable, Value};

@@ -1,7 +1,10 @@
 //! An owned reference to bytes or to a host object.
 
+use std::cell::UnsafeCell;
 use std::ffi::c_void;
+use std::marker::PhantomData;
 use std::ops::Range;
+use std::ptr;
 use std::sync::Arc;
 
 use super::call::Call;
@@ -39,12 +42,37 @@ impl Value {
         })
     }
 
+    /// As [`Value::from_owner`], of a plugin that wants to find the owner again: see [`Value::owner`].
+    pub fn from_owner_in<O>(owner: Arc<O>, table: &'static OwnerTable<O>) -> Self
+    where
+        O: AsRef<[u8]> + Send + Sync + 'static,
+    {
+        let mut value = Self::from_owner(owner);
+        value.0.table = &table.functions;
+        value
+    }
+
+    /// The owner of a value that was made with this very `table`; `None` for any other value.
+    pub fn owner<O: Send + Sync + 'static>(&self, table: &'static OwnerTable<O>) -> Option<&O> {
+        // SAFETY: only `from_owner_in` hands the table out, with an `Arc<O>` of which `self` holds a reference.
+        ptr::eq(self.0.table, &table.functions).then(|| unsafe { &*self.0.owner.cast_const().cast::<O>() })
+    }
+
     /// Takes over a raw value's reference.
     ///
     /// # Safety
     /// The caller must own one reference to `value` and give it up.
     pub const unsafe fn from_raw(value: raw::Value) -> Self {
         Value(value)
+    }
+
+    /// A raw value that somebody else holds meanwhile.
+    ///
+    /// # Safety
+    /// The reference must not be released while the result is used.
+    pub(super) const unsafe fn borrowed(value: &raw::Value) -> &Self {
+        // SAFETY: of the same layout, and a reference runs no drop.
+        unsafe { &*ptr::from_ref(value).cast() }
     }
 
     /// Gives the reference away.
@@ -121,8 +149,34 @@ impl std::fmt::Debug for Value {
     }
 }
 
+/// References to owners of one type, as a `static` of a plugin that wants to know its own values again.
+pub struct OwnerTable<O> {
+    functions: raw::RefTable,
+    owner: PhantomData<fn(O)>,
+    /// Nobody writes to it. But somebody could, so a table is never merged with one of another type that
+    /// has the same bytes: its address says whose it is.
+    _distinct: UnsafeCell<u8>,
+}
+
+// SAFETY: what could be changed never is.
+unsafe impl<O> Sync for OwnerTable<O> {}
+
+impl<O: Send + Sync + 'static> OwnerTable<O> {
+    /// For a `static`.
+    #[allow(clippy::new_without_default)] // each one is different
+    pub const fn new() -> Self {
+        OwnerTable { functions: Owned::<O>::TABLE, owner: PhantomData, _distinct: UnsafeCell::new(0) }
+    }
+}
+
+impl<O> std::fmt::Debug for OwnerTable<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OwnerTable<{}>", std::any::type_name::<O>())
+    }
+}
+
 /// The reference table of values owned by an `Arc<O>`.
-struct Owned<O>(std::marker::PhantomData<O>);
+struct Owned<O>(PhantomData<O>);
 
 impl<O: Send + Sync + 'static> Owned<O> {
     const TABLE: raw::RefTable = raw::RefTable { retain: Self::retain, release: Self::release };
@@ -157,6 +211,24 @@ mod tests {
         drop(part);
         assert_eq!(second.as_bytes(), Some(&b"elem"[..]));
         assert_eq!(second.slice(4..4).unwrap().as_bytes(), Some(&b""[..]));
+        assert_eq!(Arc::strong_count(&owner), 1);
+    }
+
+    #[test]
+    fn an_owner_is_found_by_its_own_table_alone() {
+        static MINE: OwnerTable<Vec<u8>> = OwnerTable::new();
+        static OTHER: OwnerTable<Vec<u8>> = OwnerTable::new();
+        // The same functions, for a type of the same shape.
+        static BOXED: OwnerTable<Box<[u8]>> = OwnerTable::new();
+        let owner = Arc::new(b"owned".to_vec());
+        let value = Value::from_owner_in(Arc::clone(&owner), &MINE);
+        assert_eq!(value.as_bytes(), Some(&b"owned"[..]));
+        assert!(ptr::eq(value.owner(&MINE).unwrap(), &*owner));
+        let part = value.share_bytes().unwrap().slice(1..3).unwrap();
+        assert!(ptr::eq(part.owner(&MINE).unwrap(), &*owner), "of a part too");
+        assert!(value.owner(&OTHER).is_none() && value.owner(&BOXED).is_none());
+        assert!(Value::from_owner(Arc::clone(&owner)).owner(&MINE).is_none());
+        drop((value, part));
         assert_eq!(Arc::strong_count(&owner), 1);
     }
 

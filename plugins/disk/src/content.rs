@@ -1,21 +1,24 @@
-//! The bytes of a value file in memory, for one reader alone, who may write to them.
+//! The bytes of a value file in memory, for one reader alone, who may write to them once it has claimed
+//! them.
 //!
 //! Small files are copied: that costs less than the faults of a map that is read once. Large ones are
-//! mapped privately: what a reader writes goes to pages of its own, never to the file. A map to which
-//! its reader has written nothing goes back to the shelf, for the next reader to have without faults.
+//! mapped privately and read-only. A map that nobody claims goes back to the shelf, for the next reader to
+//! have without faults: nothing can have been written to it. One that is claimed becomes writable, and
+//! what its reader writes goes to pages of its own, never to the file; it is unmapped in the end.
 
 use std::alloc::{self, Layout};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
-use memmap2::{MmapMut, MmapOptions};
+use memmap2::{Mmap, MmapOptions};
+use retainit_plugin_api::sdk::{OwnerTable, Value};
 
 use crate::fault::Guard;
 use crate::mapping::{Identity, Shelf};
-use crate::pagemap;
 
 /// Files up to this many bytes are copied. Beyond it the allocator returns memory to the system at each
 /// release and takes it anew, page by page, and a map costs less than that.
@@ -23,6 +26,9 @@ const COPIED: u64 = 64 * 1024;
 /// What the first byte's address is a multiple of: what vector instructions and Arrow ask for. Maps
 /// begin with a page.
 pub const ALIGNMENT: usize = 64;
+
+/// By which the values made here are known again.
+static OWNERS: OwnerTable<Content> = OwnerTable::new();
 
 /// Bytes of a value file.
 #[derive(Debug)]
@@ -56,10 +62,24 @@ impl Content {
         };
         Ok(Content::Mapped(Mapped {
             map: Some(map),
+            claimed: AtomicBool::new(false),
             name: name.to_owned(),
             identity,
             shelf: Arc::clone(shelf),
         }))
+    }
+
+    /// A value that keeps the bytes.
+    pub fn into_value(self) -> Value {
+        Value::from_owner_in(Arc::new(self), &OWNERS)
+    }
+
+    /// Makes the bytes of `value` its holder's. All but maps belong to one value alone anyway.
+    pub fn claim(value: &Value) -> io::Result<()> {
+        match value.owner(&OWNERS) {
+            Some(Content::Mapped(mapped)) => mapped.claim(),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -72,11 +92,11 @@ impl AsRef<[u8]> for Content {
     }
 }
 
-/// A private map, and the guard that must be dropped before it.
+/// A private map that nobody can write to, and the guard that must be dropped before it.
 #[derive(Debug)]
 pub struct Map {
     guard: Guard,
-    bytes: MmapMut,
+    bytes: Mmap,
 }
 
 impl Map {
@@ -89,7 +109,7 @@ impl Map {
         options.len(size as usize).no_reserve_swap();
         // SAFETY: a private map of a regular file in a directory that only trusted users write to. This
         // program never changes or shortens such a file; where somebody else does, the guard mends it.
-        match unsafe { options.map_copy(file) } {
+        match unsafe { options.map_copy_read_only(file) } {
             Ok(bytes) => {
                 guard.watch(&bytes);
                 Ok(Some(Map { guard, bytes }))
@@ -110,9 +130,26 @@ impl Map {
 pub struct Mapped {
     // There until it is dropped.
     map: Option<Map>,
+    /// Whether its pages are, or are about to be, writable.
+    claimed: AtomicBool,
     name: String,
     identity: Identity,
     shelf: Arc<Shelf>,
+}
+
+impl Mapped {
+    fn claim(&self) -> io::Result<()> {
+        let Some(map) = &self.map else { return Ok(()) };
+        // First of all: whatever comes of it, nobody else gets the map.
+        self.claimed.store(true, Ordering::Relaxed);
+        let (start, rights) = (map.bytes.as_ptr().cast_mut().cast(), libc::PROT_READ | libc::PROT_WRITE);
+        // Each time anew, as another thread that has claimed them may not be done with it.
+        // SAFETY: whole pages of a map of our own, which everybody may still read.
+        match unsafe { libc::mprotect(start, map.len(), rights) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
 }
 
 impl Drop for Mapped {
@@ -120,7 +157,7 @@ impl Drop for Mapped {
         let Some(map) = self.map.take() else { return };
         if map.guard.is_lost() {
             self.shelf.lose(&self.name);
-        } else if pagemap::is_unwritten(&map.bytes) {
+        } else if !*self.claimed.get_mut() {
             self.shelf.put_back(&self.name, self.identity, map);
         }
     }

@@ -144,7 +144,7 @@ fn resolve(database: &Database, now: i64, found: Found) -> Outcome<Answer> {
     match found.content {
         Content::Inline(bytes) => item(Value::from_vec(bytes)),
         Content::File { name, size } => match database.mappings.open(&database.directory, &name, size) {
-            Ok(mapping) => item(Value::from_owner(mapping)),
+            Ok(content) => item(content.into_value()),
             Err(Unmappable::Missing) => damaged(name, "its file is missing".into()),
             Err(Unmappable::Wrong(reason)) => damaged(name, reason.into()),
             Err(Unmappable::Failed(error)) => Err(Failure::io(

@@ -11,7 +11,7 @@ use std::sync::Once;
 
 use retainit_plugin_api::sdk::{Error, ErrorKind, Result};
 
-use crate::{connection, pagemap, token};
+use crate::{connection, token};
 
 static INHERITED: AtomicBool = AtomicBool::new(false);
 
@@ -19,15 +19,14 @@ static INHERITED: AtomicBool = AtomicBool::new(false);
 pub fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the handler only touches atomics and closes a file, which is all that a child of a process with
-        // threads may do; this library is never unloaded.
+        // SAFETY: the handler only touches atomics, which a child of a process with threads may do; this
+        // library is never unloaded.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });
 }
 
 extern "C" fn in_child() {
     token::forget_seed();
-    pagemap::forget();
     if connection::OPEN.load(Ordering::SeqCst) != 0 {
         INHERITED.store(true, Ordering::SeqCst);
     }

@@ -11,7 +11,7 @@
 //! | `connection`, `pool`, `gate`, `wait` | who may use SQLite, and how long they wait |
 //! | `vfs`, `view`, `views` | one write for each transaction, and as few locks as can be |
 //! | `directory`, `files` | the directory, and files of large values as they are written |
-//! | `mapping`, `content`, `pagemap`, `fault` | the same as they are read: open files, their bytes, who wrote to them, what happens when they shrink |
+//! | `mapping`, `content`, `fault` | the same as they are read: open files, their bytes, who may write to them, what happens when they shrink |
 //! | `totals`, `recency`, `eviction`, `sweeper` | bounds and expiry |
 //! | `damage`, `failure`, `fork`, `token` | setting aside, errors, children, versions |
 
@@ -32,7 +32,6 @@ mod fork;
 mod gate;
 mod lease;
 mod mapping;
-mod pagemap;
 mod pool;
 mod recency;
 mod scan;

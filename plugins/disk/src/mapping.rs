@@ -93,12 +93,12 @@ impl Shelf {
         }
     }
 
-    /// A map of the file `name` that nobody has written to.
+    /// A map of the file `name` that nobody has claimed.
     pub fn take(&self, name: &str) -> Option<Map> {
         self.kept().files.iter_mut().find(|open| open.name == name)?.maps.pop()
     }
 
-    /// Keeps a map that nobody has written to, if the file is still open and there is room.
+    /// Keeps a map that nobody has claimed, if the file is still open and there is room.
     pub fn put_back(&self, name: &str, identity: Identity, map: Map) {
         let mut dropped = Vec::new();
         let Some(mut kept) = self.try_kept() else { return };
@@ -152,7 +152,7 @@ impl Known {
 
 impl Mappings {
     /// The bytes of the file `name`, which must have exactly `size` of them, for one reader alone.
-    pub fn open(&self, directory: &Directory, name: &str, size: u64) -> Result<Arc<Content>, Unmappable> {
+    pub fn open(&self, directory: &Directory, name: &str, size: u64) -> Result<Content, Unmappable> {
         if self.shelf.kept().lost.iter().any(|lost| lost == name) {
             self.forget(name);
             return Err(Unmappable::Wrong("it was cut short while it was read".into()));
@@ -162,7 +162,7 @@ impl Mappings {
             None => self.open_anew(directory, name, size)?,
         };
         match Content::read(&file, name, identity, size, &self.shelf) {
-            Ok(content) => Ok(Arc::new(content)),
+            Ok(content) => Ok(content),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.forget(name);
                 Err(Unmappable::Wrong("it was cut short while it was opened".into()))

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use retainit_plugin_api::sdk::{
-    capability, Backend, Call, Entry, Error, Host, Item, Lease, Result, ScanPage, Token,
+    capability, Backend, Call, Entry, Error, ErrorKind, Host, Item, Lease, Result, ScanPage, Token, Value,
 };
 
 use crate::config::{Options, SCHEMA};
 use crate::connection::Connection;
+use crate::content::Content;
 use crate::database::{Added, Database};
 use crate::entries::{self, Condition};
 use crate::eviction;
@@ -81,8 +82,8 @@ impl Backend for DiskBackend {
         | capability::LEASE
         | capability::FORK
         | capability::EVICTS
-        | capability::EXCLUSIVE
-        | capability::PRIVATE;
+        | capability::PRIVATE
+        | capability::CLAIM;
     const SCHEMA: &'static str = SCHEMA;
     type Options = Options;
 
@@ -269,6 +270,10 @@ impl Backend for DiskBackend {
         // The old one is leaked: its locks may be held by threads that are not here, and its
         // connections, if any are left, must not be closed by this process.
         self.database.store(Arc::into_raw(Arc::new(fresh)).cast_mut(), Ordering::Release);
+    }
+
+    fn claim(value: &Value) -> Result<()> {
+        Content::claim(value).map_err(|error| Error::new(ErrorKind::Retryable, format!("claim: {error}")))
     }
 }
 

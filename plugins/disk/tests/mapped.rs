@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use common::{argument, run, spawn, value_files, Cache, Scratch};
+use retainit_disk::DiskBackend;
 use retainit_plugin_api::abi::host::evict;
 use retainit_plugin_api::sdk::{Backend, Item};
 
@@ -28,7 +29,8 @@ fn bytes(item: &Item) -> &[u8] {
 
 fn write(item: &Item, at: usize, byte: u8) {
     assert!(at < bytes(item).len());
-    // SAFETY: within the value, which belongs to this reference alone; no slice of it is alive.
+    DiskBackend::claim(&item.value).unwrap();
+    // SAFETY: within the value, which belongs to this reference alone now; no slice of it is alive.
     unsafe { item.value.as_raw().ptr.cast_mut().add(at).write(byte) }
 }
 
@@ -56,6 +58,65 @@ fn file_kept_values_are_aligned_and_their_own() {
             assert_eq!((bytes(item)[0], bytes(item)[len - 1]), (number as u8, number as u8));
         }
         assert_eq!(fs::read(&value_files(&scratch.cache())[0]).unwrap(), vec![7; len], "the file");
+    }
+}
+
+/// What the kernel says of writing to the value; it raises no signal when it does so itself.
+fn is_writable(item: &Item) -> bool {
+    let zeros = File::open("/dev/zero").unwrap();
+    let start = item.value.as_raw().ptr.cast_mut().cast();
+    // SAFETY: where the value can be written to, this test alone has it.
+    unsafe { libc::read(std::os::fd::AsRawFd::as_raw_fd(&zeros), start, 1) == 1 }
+}
+
+#[test]
+fn what_nobody_claims_cannot_be_written_to_and_is_used_again() {
+    let scratch = Scratch::new("unclaimed");
+    let cache = Cache::open(&scratch.cache());
+    cache.set("key", &[7; LARGE]).unwrap();
+    let first = hold(&cache, "key");
+    assert!(!is_writable(&first));
+    assert_eq!(bytes(&first), [7; LARGE]);
+    let place = bytes(&first).as_ptr();
+    let second = hold(&cache, "key");
+    assert_ne!(bytes(&second).as_ptr(), place, "nobody else's while it is held");
+    drop(first);
+    let third = hold(&cache, "key");
+    assert_eq!(bytes(&third).as_ptr(), place);
+    assert!(!is_writable(&third));
+}
+
+#[test]
+fn what_was_claimed_is_writable_and_never_used_again() {
+    let scratch = Scratch::new("claimed");
+    let cache = Cache::open(&scratch.cache());
+    cache.set("key", &[7; LARGE]).unwrap();
+    for round in 0..6 {
+        let (read, written) = (hold(&cache, "key"), hold(&cache, "key"));
+        // Twice, and through a second reference, as hosts may.
+        let share = written.value.share_bytes().unwrap().slice(10..20).unwrap();
+        DiskBackend::claim(&share).unwrap();
+        assert!(is_writable(&written) && !is_writable(&read), "round {round}");
+        write(&written, LARGE - 1, 9);
+        drop(written);
+        assert_eq!(share.as_bytes().unwrap(), [7; 10], "held by the other reference");
+        drop((share, read));
+        let again = hold(&cache, "key");
+        assert!(!is_writable(&again), "round {round}");
+        assert_eq!(bytes(&again), [7; LARGE], "round {round}");
+    }
+    assert_eq!(fs::read(&value_files(&scratch.cache())[0]).unwrap(), [7; LARGE], "the file");
+}
+
+#[test]
+fn small_values_can_be_claimed_too() {
+    let scratch = Scratch::new("claimed-small");
+    let cache = Cache::open(&scratch.cache());
+    for len in [1, 1000, 40_000] {
+        cache.set("key", &vec![7; len]).unwrap();
+        let (one, other) = (hold(&cache, "key"), hold(&cache, "key"));
+        write(&one, 0, 1);
+        assert_eq!((bytes(&one)[0], bytes(&other)[0]), (1, 7), "{len} bytes");
     }
 }
 

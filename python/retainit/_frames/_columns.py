@@ -97,12 +97,12 @@ class Memory:
 
     def __init__(self, exporter: object) -> None:
         np = import_module("numpy")
-        view = memoryview(exporter)  # type: ignore[arg-type]
-        if view.readonly or not view.nbytes:
-            self._bytes = np.empty(0, np.uint8)
-        else:
-            # Keeps the exporter alive, as does whatever is cut out of it.
-            self._bytes = np.frombuffer(view, np.uint8)
+        self._bytes = np.empty(0, np.uint8)
+        if memoryview(exporter).nbytes:  # type: ignore[arg-type]
+            # Asks for memory to write to. Keeps the exporter alive, as does whatever is cut out of it.
+            found = np.frombuffer(exporter, np.uint8)
+            if found.flags.writeable:
+                self._bytes = found
         self._start: int = self._bytes.__array_interface__["data"][0]
 
     def at(self, address: int, size: int) -> Any | None:

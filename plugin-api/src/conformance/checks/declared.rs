@@ -58,6 +58,7 @@ fn required_operations(subject: &Subject) -> Outcome {
         ("fork_prepare", table.fork_prepare.is_some(), capability::FORK),
         ("fork_parent", table.fork_parent.is_some(), capability::FORK),
         ("fork_child", table.fork_child.is_some(), capability::FORK),
+        ("claim", table.claim.is_some(), capability::CLAIM),
     ];
     for (name, there, needs) in required {
         ensure!(there || !subject.declares(needs), "`{name}` is missing, although what needs it is declared");
@@ -112,6 +113,12 @@ fn undeclared_operations(subject: &Subject) -> Outcome {
     try_call!(lease_renew, LEASE, |renew, call| renew(instance, call, key, SECOND, &lease));
     try_call!(lease_release, LEASE, |release, call| release(instance, call, key, &lease));
     try_call!(subscribe, SUBSCRIBE, |subscribe, call| subscribe(instance, call, key));
+    try_call!(claim, CLAIM, |claim, _call| {
+        let mut value = session.host.bytes(b"value");
+        let answer = claim(&value);
+        value.release();
+        answer
+    });
     session.close()
 }
 

@@ -6,10 +6,11 @@ use crate::abi::{capability, status};
 use crate::conformance::session::Found;
 use crate::conformance::{ensure, Outcome};
 
-pub(super) const CHECKS: [Check; 6] = [
+pub(super) const CHECKS: [Check; 7] = [
     Check::new("references-are-released-once", 0, references_are_released_once),
     Check::new("value-outlives-its-entry", 0, value_outlives_its_entry),
     Check::new("exclusive-values-are-shared-with-nobody", capability::EXCLUSIVE, exclusive_values),
+    Check::new("claimed-values-are-shared-with-nobody", capability::CLAIM, claimed_values),
     Check::new("objects-keep-their-identity", capability::OBJECTS, objects_keep_their_identity),
     Check::new("objects-are-refused", 0, objects_are_refused).unless(capability::OBJECTS),
     Check::new("evictions-are-reported", capability::EVICTS, evictions_are_reported).bounded(),
@@ -75,20 +76,55 @@ fn value_outlives_its_entry(subject: &Subject) -> Outcome {
     closed
 }
 
+/// Bytes belong to the reference that `get` gave.
+fn exclusive_values(subject: &Subject) -> Outcome {
+    written_values(subject, |_| Ok(()))
+}
+
+/// Bytes belong to the reference that `get` gave, once it was claimed.
+fn claimed_values(subject: &Subject) -> Outcome {
+    let claim = subject.table.claim.ok_or("`claim` is missing")?;
+    let claimed = |found: &Found| {
+        // A second time as well, which changes nothing.
+        for _ in 0..2 {
+            // SAFETY: the value is held.
+            let answer = unsafe { claim(found.value.as_raw()) };
+            ensure!(answer == status::OK, "`claim` of a value answers {}", status::name(answer));
+        }
+        Ok(())
+    };
+    written_values(subject, claimed)?;
+    // Without its entry and its instance too.
+    let session = subject.open()?;
+    let stored = vec![7; 200_000];
+    session.set(b"key", &stored, NEVER)?;
+    let (kept, written) = (session.hold(b"key")?, session.hold(b"key")?);
+    let (kept, written) = (kept.ok_or("the value is lost")?, written.ok_or("the value is lost")?);
+    session.delete(b"key")?;
+    session.close()?;
+    claimed(&written)?;
+    overwrite(&written);
+    ensure!(kept.bytes() == stored, "what was written to a value after `close` is seen in another one");
+    ensure!(written.bytes()[199_999] == 0xEE, "what was written to a value after `close` did not stay");
+    Ok(())
+}
+
+fn overwrite(found: &Found) {
+    let raw = found.value.as_raw();
+    // SAFETY: the bytes belong to this reference alone, as the backend says; no slice of them is alive.
+    unsafe { std::ptr::write_bytes(raw.ptr.cast_mut(), 0xEE, raw.len as usize) };
+}
+
 /// What one holder writes to its value stays with it: values given before, at the same time and after
 /// are as stored.
-fn exclusive_values(subject: &Subject) -> Outcome {
+fn written_values(subject: &Subject, claim: impl Fn(&Found) -> Outcome) -> Outcome {
     let session = subject.open()?;
-    let overwrite = |found: &Found| {
-        let raw = found.value.as_raw();
-        // SAFETY: the bytes belong to this reference alone, as EXCLUSIVE says; no slice of them is alive.
-        unsafe { std::ptr::write_bytes(raw.ptr.cast_mut(), 0xEE, raw.len as usize) };
-    };
     for len in [5_u32, 5_000, 100_000, 2_000_000] {
         let stored: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
         session.set(b"key", &stored, NEVER)?;
         let before = session.hold(b"key")?.ok_or("the value is lost")?;
         let written = session.hold(b"key")?.ok_or("the value is lost")?;
+        claim(&written)?;
         overwrite(&written);
         let after = session.hold(b"key")?.ok_or("the value is lost")?;
         for (found, when) in [(&before, "before"), (&after, "after")] {
@@ -112,6 +148,7 @@ fn exclusive_values(subject: &Subject) -> Outcome {
                 .filter_map(|item| item.ok().flatten())
                 .collect();
             ensure!(many.len() == 2, "a batch lost a value");
+            claim(&many[0])?;
             overwrite(&many[0]);
             ensure!(many[1].bytes() == stored, "two values of one batch share their bytes");
             ensure!(again.bytes() == stored, "what was written to a value of a batch is seen outside it");

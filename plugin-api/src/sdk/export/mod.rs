@@ -57,6 +57,18 @@ pub(super) fn guard_silent(body: impl FnOnce()) {
     }
 }
 
+/// Runs a function that can report a status alone.
+fn guard_status(body: impl FnOnce() -> Result<()>) -> i32 {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => status::OK,
+        Ok(Err(error)) => error.kind().status(),
+        Err(payload) => {
+            panic_message(payload);
+            status::PANIC
+        }
+    }
+}
+
 /// Leaves the error's message with the host.
 ///
 /// # Safety

@@ -4,9 +4,10 @@ use std::ffi::c_void;
 
 use super::call::{ok_or, owned, run};
 use crate::abi::call as raw;
-use crate::abi::value::Slice;
+use crate::abi::value::{self, Slice};
 use crate::abi::{capability, status};
 use crate::sdk::backend::{Backend, Entry};
+use crate::sdk::export::guard_status;
 use crate::sdk::request::Request;
 use crate::sdk::value::Value;
 use crate::sdk::Token;
@@ -47,6 +48,11 @@ pub(super) unsafe extern "C" fn get<T: Backend>(
             },
         )
     }
+}
+
+pub(super) unsafe extern "C" fn claim<T: Backend>(value: *const value::Value) -> i32 {
+    // SAFETY: the host lends a value that it holds.
+    guard_status(|| T::claim(unsafe { Value::borrowed(&*value) }))
 }
 
 pub(super) unsafe extern "C" fn set<T: Backend>(

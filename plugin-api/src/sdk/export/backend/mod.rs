@@ -68,5 +68,6 @@ impl<T: Backend> BackendExport<T> {
         fork_prepare: when!(FORK, lifecycle::fork_prepare::<T>),
         fork_parent: when!(FORK, lifecycle::fork_parent::<T>),
         fork_child: when!(FORK, lifecycle::fork_child::<T>),
+        claim: when!(CLAIM, entry::claim::<T>),
     };
 }
