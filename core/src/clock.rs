@@ -46,6 +46,14 @@ pub fn deadline(after: Duration) -> i64 {
     monotonic().saturating_add(nanoseconds(after))
 }
 
+/// How long to wait in real time before looking at the clock again, for somebody who waits until a moment of
+/// the monotonic clock. Nobody is woken when a test moves a frozen clock, so that is looked at often.
+pub fn glance(until: i64) -> Duration {
+    let longest = if is_frozen() { Duration::from_millis(5) } else { Duration::from_millis(50) };
+    let left = until.saturating_sub(monotonic()).max(0);
+    longest.min(Duration::from_nanos(left as u64))
+}
+
 /// Stops both clocks where they are. From here on only [`advance`] moves them.
 pub fn freeze() {
     UNIX_AT.store(unix(), Ordering::Release);

@@ -1,20 +1,23 @@
-//! Single-flight: one load at a time for each key of a process, and the fence between loads and
-//! invalidations.
+//! Single-flight: one load at a time for each key of a process. `table` has all of them, and the fence
+//! between loads and invalidations.
 //!
 //! A load registers a [`Flight`] before its first read. Whoever else wants the key joins it, from a
 //! thread ([`Flight::wait`]) or from an event loop ([`Flight::subscribe`]). An invalidation takes
 //! matching flights out of the table and fences them: their value still goes to those who joined
-//! before, and into no tier; whoever comes later starts afresh.
+//! before, and into no tier; whoever comes later starts afresh. A load that takes too long is given up:
+//! it becomes a stray, which nobody can join and an invalidation still fences.
 
-use std::collections::HashMap;
-use std::hash::BuildHasher;
+mod table;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::lock::Mutex;
-use rapidhash::quality::RandomState;
+
+pub use table::{Begin, Fence, Flights, Lead, Scope};
 
 /// Called once when the flight has landed, on the thread that landed it, without locks.
 pub type Landed = Box<dyn FnOnce() + Send>;
@@ -24,8 +27,12 @@ pub type Landed = Box<dyn FnOnce() + Send>;
 pub enum Landing<T> {
     /// With something that everybody who joined gets.
     Shared(Arc<T>),
+    /// With an expired value that was fallen back on: everybody who joined gets that.
+    FellBack(Arc<T>),
     /// With a value that a tier has as bytes: each who joined reads it, for an object of its own.
     Found,
+    /// It took too long: those who joined fall back, or fail.
+    TimedOut,
     /// With nothing: those who joined start again, and one of them leads.
     Abandoned,
 }
@@ -34,7 +41,9 @@ impl<T> Clone for Landing<T> {
     fn clone(&self) -> Self {
         match self {
             Landing::Shared(value) => Landing::Shared(value.clone()),
+            Landing::FellBack(value) => Landing::FellBack(value.clone()),
             Landing::Found => Landing::Found,
+            Landing::TimedOut => Landing::TimedOut,
             Landing::Abandoned => Landing::Abandoned,
         }
     }
@@ -44,6 +53,10 @@ impl<T> Clone for Landing<T> {
 pub struct Flight<T> {
     key: Arc<[u8]>,
     fenced: AtomicBool,
+    /// Whether it goes on in the background, so that nobody has to wait for it.
+    refreshing: bool,
+    /// When it began, on the monotonic clock.
+    started: i64,
     /// Held while the value is written into tiers; fencing takes it, so that a fence that was set
     /// is never overtaken by a write that had begun.
     gate: Mutex<()>,
@@ -52,6 +65,8 @@ pub struct Flight<T> {
 
 struct State<T> {
     landing: Option<Landing<T>>,
+    /// An expired value for those who cannot wait, and until when it may be served.
+    fallback: Option<(Arc<T>, i64)>,
     subscribers: Vec<Landed>,
     /// Threads that sleep until it lands. Not a condition variable: a fork leaves nothing of it behind.
     sleepers: Vec<Thread>,
@@ -60,13 +75,16 @@ struct State<T> {
 }
 
 impl<T> Flight<T> {
-    fn new(key: Arc<[u8]>, fenced: bool) -> Arc<Self> {
+    fn new(key: Arc<[u8]>, fenced: bool, refreshing: bool) -> Arc<Self> {
         Arc::new(Flight {
             key,
             fenced: AtomicBool::new(fenced),
+            refreshing,
+            started: clock::monotonic(),
             gate: Mutex::new(()),
             state: Mutex::new(State {
                 landing: None,
+                fallback: None,
                 subscribers: Vec::new(),
                 sleepers: Vec::new(),
                 awaits: Vec::new(),
@@ -77,6 +95,29 @@ impl<T> Flight<T> {
     /// The key it loads.
     pub fn key(&self) -> &[u8] {
         &self.key
+    }
+
+    /// Whether it goes on in the background, so that nobody has to wait for it.
+    pub fn is_refreshing(&self) -> bool {
+        self.refreshing
+    }
+
+    /// When it began, on the monotonic clock.
+    pub fn started(&self) -> i64 {
+        self.started
+    }
+
+    /// Offers an expired value to those who cannot wait, until a moment of the monotonic clock.
+    pub fn offer(&self, value: Arc<T>, until: i64) {
+        let before = self.state.lock().fallback.replace((value, until));
+        drop(before);
+    }
+
+    /// What there is to fall back on now: nothing where an invalidation has met the load.
+    pub fn fallback(&self) -> Option<Arc<T>> {
+        let state = self.state.lock();
+        let (value, until) = state.fallback.as_ref()?;
+        (clock::monotonic() < *until && !self.is_fenced()).then(|| value.clone())
     }
 
     /// Whether an invalidation forbids it to write.
@@ -134,10 +175,11 @@ impl<T> Flight<T> {
         landed();
     }
 
-    fn land(&self, landing: Landing<T>) {
+    /// Ends it, unless it has ended; whether this was it.
+    fn land(&self, landing: Landing<T>) -> bool {
         let mut state = self.state.lock();
         if state.landing.is_some() {
-            return;
+            return false;
         }
         state.landing = Some(landing);
         let subscribers = std::mem::take(&mut state.subscribers);
@@ -147,244 +189,7 @@ impl<T> Flight<T> {
         for subscriber in subscribers {
             subscriber();
         }
-    }
-}
-
-/// What a caller is to do about a key.
-pub enum Begin<T> {
-    /// Load it.
-    Lead(Lead<T>),
-    /// Somebody does: wait.
-    Join(Arc<Flight<T>>),
-}
-
-/// The duty to land a flight. Dropping it abandons the flight, so that no way of leaving leaves a
-/// waiter stuck.
-pub struct Lead<T> {
-    flights: Arc<Flights<T>>,
-    flight: Arc<Flight<T>>,
-}
-
-impl<T> Lead<T> {
-    /// The flight.
-    pub fn flight(&self) -> &Arc<Flight<T>> {
-        &self.flight
-    }
-
-    /// Lands with a value for everybody who joined.
-    pub fn share(self, value: Arc<T>) {
-        self.flights.remove(&self.flight);
-        self.flight.land(Landing::Shared(value));
-    }
-
-    /// Lands for everybody who joined to read for themselves.
-    pub fn found(self) {
-        self.flights.remove(&self.flight);
-        self.flight.land(Landing::Found);
-    }
-}
-
-impl<T> Drop for Lead<T> {
-    fn drop(&mut self) {
-        self.flights.remove(&self.flight);
-        self.flight.land(Landing::Abandoned);
-    }
-}
-
-/// What an invalidation is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// One key.
-    Key(Vec<u8>),
-    /// All keys that start so; empty: everything.
-    Prefix(Vec<u8>),
-}
-
-impl Scope {
-    fn covers(&self, key: &[u8]) -> bool {
-        match self {
-            Scope::Key(exact) => exact == key,
-            Scope::Prefix(prefix) => key.starts_with(prefix),
-        }
-    }
-}
-
-const SHARDS: usize = 16;
-
-struct Shard<T> {
-    flights: HashMap<Arc<[u8]>, Arc<Flight<T>>, RandomState>,
-    /// Invalidations under way: flights that begin meanwhile may read what is about to go, so they
-    /// are born fenced.
-    invalidating: Vec<(u64, Scope)>,
-}
-
-/// All loads under way, by local key.
-pub struct Flights<T> {
-    shards: [Mutex<Shard<T>>; SHARDS],
-    hasher: RandomState,
-    tickets: std::sync::atomic::AtomicU64,
-    /// Guards the check for cycles and the edges it walks.
-    waits: Mutex<()>,
-}
-
-impl<T> Default for Flights<T> {
-    fn default() -> Self {
-        Flights {
-            shards: std::array::from_fn(|_| {
-                Mutex::new(Shard { flights: HashMap::default(), invalidating: Vec::new() })
-            }),
-            hasher: RandomState::default(),
-            tickets: std::sync::atomic::AtomicU64::new(0),
-            waits: Mutex::new(()),
-        }
-    }
-}
-
-impl<T> Flights<T> {
-    fn shard(&self, key: &[u8]) -> &Mutex<Shard<T>> {
-        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
-    }
-
-    /// Starts a load of `key`, or joins the one under way.
-    pub fn begin(self: &Arc<Self>, key: &[u8]) -> Begin<T> {
-        let mut shard = self.shard(key).lock();
-        if let Some(flight) = shard.flights.get(key) {
-            return Begin::Join(flight.clone());
-        }
-        let fenced = shard.invalidating.iter().any(|(_, scope)| scope.covers(key));
-        let key: Arc<[u8]> = key.into();
-        let flight = Flight::new(key.clone(), fenced);
-        if !fenced {
-            // A fenced flight is not joined: its value may be older than its followers' calls.
-            shard.flights.insert(key, flight.clone());
-        }
-        drop(shard);
-        Begin::Lead(Lead { flights: self.clone(), flight })
-    }
-
-    fn remove(&self, flight: &Arc<Flight<T>>) {
-        let mut shard = self.shard(&flight.key).lock();
-        if shard.flights.get(&flight.key).is_some_and(|found| Arc::ptr_eq(found, flight)) {
-            shard.flights.remove(&flight.key);
-        }
-    }
-
-    /// Fences loads that `scope` covers: those under way, and those that begin while the result is
-    /// held, because they may read what its holder is about to remove.
-    ///
-    /// May wait for writes in progress, so the caller must not hold what those writes need.
-    pub fn fence(&self, scope: &Scope) -> Fence<'_, T> {
-        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let shards: Vec<&Mutex<Shard<T>>> = match scope {
-            Scope::Key(key) => vec![self.shard(key)],
-            Scope::Prefix(_) => self.shards.iter().collect(),
-        };
-        let mut fenced = Vec::new();
-        for shard in &shards {
-            let mut shard = shard.lock();
-            shard.invalidating.push((ticket, scope.clone()));
-            fenced.extend(shard.flights.extract_if(|key, _| scope.covers(key)).map(|(_, flight)| flight));
-        }
-        for flight in fenced {
-            flight.fence();
-        }
-        Fence { shards, ticket }
-    }
-
-    /// Declares that the code under `holding` (innermost last) is about to wait for `flight`.
-    /// `false` if that would close a circle: it must not wait then.
-    pub fn may_wait(&self, holding: &[Arc<Flight<T>>], flight: &Arc<Flight<T>>) -> bool {
-        let _waits = self.waits.lock();
-        let mut pending = vec![flight.clone()];
-        let mut seen: Vec<*const Flight<T>> = Vec::new();
-        while let Some(next) = pending.pop() {
-            if holding.iter().any(|held| Arc::ptr_eq(held, &next)) {
-                return false;
-            }
-            if !seen.contains(&Arc::as_ptr(&next)) {
-                seen.push(Arc::as_ptr(&next));
-                pending.extend(next.state.lock().awaits.iter().cloned());
-            }
-        }
-        for held in holding {
-            held.state.lock().awaits.push(flight.clone());
-        }
         true
-    }
-
-    /// Takes back what [`Flights::may_wait`] declared.
-    pub fn waited(&self, holding: &[Arc<Flight<T>>], flight: &Arc<Flight<T>>) {
-        let _waits = self.waits.lock();
-        for held in holding {
-            let mut state = held.state.lock();
-            if let Some(at) = state.awaits.iter().position(|awaited| Arc::ptr_eq(awaited, flight)) {
-                state.awaits.swap_remove(at);
-            }
-        }
-    }
-
-    /// Number of loads under way.
-    pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().flights.len()).sum()
-    }
-
-    /// Whether no load is under way.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Before `fork`: takes all locks of the table and of its flights, so that the child finds them
-    /// free and whole. Waits for writes in progress, which need nothing of the caller.
-    pub fn fork_prepare(&self) {
-        std::mem::forget(self.waits.lock());
-        for shard in &self.shards {
-            let shard = shard.lock();
-            for flight in shard.flights.values() {
-                std::mem::forget(flight.gate.lock());
-                std::mem::forget(flight.state.lock());
-            }
-            std::mem::forget(shard);
-        }
-    }
-
-    /// After `fork`: frees the locks again. In the child the loads of the parent's other threads are
-    /// gone, so the table starts empty and the child runs its own.
-    ///
-    /// # Safety
-    /// Must follow [`Flights::fork_prepare`] on the same thread.
-    pub unsafe fn fork_done(&self, child: bool) {
-        for shard in &self.shards {
-            // SAFETY: taken by `fork_prepare` on this thread, as are the flights' locks.
-            let mut shard = unsafe { shard.make_guard_unchecked() };
-            for flight in shard.flights.values() {
-                // SAFETY: as above.
-                unsafe {
-                    drop(flight.state.make_guard_unchecked());
-                    drop(flight.gate.make_guard_unchecked());
-                }
-            }
-            if child {
-                // Their leaders run in the parent only; what they own is not the child's to drop.
-                std::mem::forget(std::mem::take(&mut shard.flights));
-                shard.invalidating.clear();
-            }
-        }
-        // SAFETY: as above.
-        drop(unsafe { self.waits.make_guard_unchecked() });
-    }
-}
-
-/// An invalidation in progress; over when dropped.
-pub struct Fence<'a, T> {
-    shards: Vec<&'a Mutex<Shard<T>>>,
-    ticket: u64,
-}
-
-impl<T> Drop for Fence<'_, T> {
-    fn drop(&mut self) {
-        for shard in &self.shards {
-            shard.lock().invalidating.retain(|(ticket, _)| *ticket != self.ticket);
-        }
     }
 }
 

@@ -4,7 +4,6 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use retainit_plugin_api::abi::call::NEVER;
 use retainit_plugin_api::sdk::Value;
 
 use crate::access::Access;
@@ -14,6 +13,7 @@ use crate::codecs::Codecs;
 use crate::dictionary::Dictionaries;
 use crate::entry::{self, Meta, Seal, Unreadable};
 use crate::error::{Error, ErrorKind, Result};
+use crate::freshness::Moments;
 use crate::language::{Bytes, Dumped, Payload};
 
 /// More than this many bytes are not compressed, and nothing is decompressed into more.
@@ -44,6 +44,8 @@ pub struct State {
     pub access: Access,
     /// Whether this process has checked them before.
     pub verified: bool,
+    /// Whether an expired value is wanted too.
+    pub stale: bool,
 }
 
 /// What an entry held.
@@ -52,8 +54,12 @@ pub struct Unsealed {
     pub codec: String,
     /// Which version of the codec.
     pub codec_version: u16,
+    /// Unix time in nanoseconds.
+    pub created: i64,
     /// Unix time in nanoseconds, or [`entry::NEVER`].
     pub expires: i64,
+    /// Unix time in nanoseconds, or [`entry::NEVER`].
+    pub stale_until: i64,
     /// The plain bytes.
     pub payload: Payload,
 }
@@ -88,7 +94,7 @@ impl Format {
         self.compression.as_ref().is_some_and(|compression| compression.dictionary)
     }
 
-    /// Makes an entry of `dumped` for `key`, that lives for `ttl` nanoseconds from `now`.
+    /// Makes an entry of `dumped` for `key`. Its moments are Unix time.
     ///
     /// # Errors
     /// The compressor failed, or the system has no random numbers.
@@ -98,19 +104,17 @@ impl Format {
         schema: &str,
         dumped: &Dumped<B>,
         dictionaries: Option<&Dictionaries>,
-        now: i64,
-        ttl: i64,
+        moments: &Moments,
     ) -> Result<Value> {
         let plain = dumped.bytes.as_ref();
         let compressed = self.compressed(plain, dictionaries)?;
-        let expires = if ttl == NEVER { entry::NEVER } else { now.saturating_add(ttl) };
         let meta = Meta {
             codec: &dumped.codec,
             codec_version: dumped.version,
             compressor: compressed.as_ref().map_or("", |(name, _)| name),
-            created: now,
-            expires,
-            stale_until: expires,
+            created: moments.created,
+            expires: moments.expires,
+            stale_until: moments.stale_until,
             schema,
             tags: &[],
             plain_len: plain.len() as u64,
@@ -140,9 +144,14 @@ impl Format {
         dictionaries: Option<&Dictionaries>,
         state: State,
     ) -> Result<Option<Unsealed>> {
-        let State { now, access, verified } = state;
+        let State { now, access, verified, stale } = state;
         let bytes = value.as_bytes().unwrap_or_default();
-        let opened = match self.seal.open(key, schema, bytes, now, verified) {
+        let opened = if stale {
+            self.seal.open_stale(key, schema, bytes, now, verified)
+        } else {
+            self.seal.open(key, schema, bytes, now, verified)
+        };
+        let opened = match opened {
             Ok(opened) => opened,
             Err(Unreadable::Expired) => return Ok(None),
             Err(reason) => {
@@ -151,7 +160,8 @@ impl Format {
                 return Err(error.with("reason", reason.class()));
             }
         };
-        let (codec, codec_version, expires) = (opened.codec.to_owned(), opened.codec_version, opened.expires);
+        let (codec, codec_version) = (opened.codec.to_owned(), opened.codec_version);
+        let (created, expires, stale_until) = (opened.created, opened.expires, opened.stale_until);
         let (compressor, plain_len) = (opened.compressor.to_owned(), opened.plain_len);
         let stored = match opened.payload {
             entry::Payload::Range(range) => Payload::new(value, range, access, verified),
@@ -162,7 +172,7 @@ impl Format {
         } else {
             decompressed(&*self.decompressor(&compressor, dictionaries)?, &stored, plain_len)?
         };
-        Ok(Some(Unsealed { codec, codec_version, expires, payload }))
+        Ok(Some(Unsealed { codec, codec_version, created, expires, stale_until, payload }))
     }
 
     fn compressed(

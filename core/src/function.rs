@@ -1,12 +1,14 @@
 //! One cached function as the engine sees it: its name, its tiers, what it has counted.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 use crate::error::Result;
+use crate::freshness::{Rules, State};
 use crate::key;
 use crate::lock::Mutex;
+use crate::pause::Pauses;
 use crate::tier::Tier;
 use crate::{throttle, verified};
 
@@ -26,6 +28,11 @@ pub struct Policy {
     pub jitter: f64,
     /// Whether a failure of the cache is the caller's to handle.
     pub strict: bool,
+    /// How long results are fresh, and what becomes of them after.
+    pub rules: Rules,
+    /// Whether the function may run on another thread than the caller's, so that the caller need not
+    /// wait for it.
+    pub in_thread: bool,
 }
 
 /// What a function has counted. Hits in the first tier are counted by the caller's own fast path.
@@ -35,6 +42,8 @@ pub struct Counters {
     pub hits: AtomicU64,
     /// Runs of the function.
     pub misses: AtomicU64,
+    /// Calls answered by an expired value.
+    pub stale: AtomicU64,
     /// Failures of the cache.
     pub errors: AtomicU64,
     /// Entries a backend evicted or reclaimed.
@@ -48,6 +57,11 @@ pub struct Function {
     identity: Identity,
     policy: Policy,
     tiers: Mutex<Arc<[Tier]>>,
+    /// Nanoseconds that a run takes: an exponential average.
+    run_time: AtomicI64,
+    /// Runs that have been given up and go on.
+    strays: AtomicI64,
+    pub(crate) pauses: Pauses,
     /// Counts.
     pub counters: Counters,
 }
@@ -70,6 +84,9 @@ impl Function {
             identity,
             policy,
             tiers: Mutex::new(Arc::new([])),
+            run_time: AtomicI64::new(0),
+            strays: AtomicI64::new(0),
+            pauses: Pauses::default(),
             counters: Counters::default(),
         });
         ALL.lock().insert(id, Arc::downgrade(&function));
@@ -103,6 +120,36 @@ impl Function {
     /// Its tiers, nearest first.
     pub fn tiers(&self) -> Arc<[Tier]> {
         self.tiers.lock().clone()
+    }
+
+    /// Nanoseconds that a run takes, on average over the last ones; zero before the first.
+    pub fn run_time(&self) -> i64 {
+        self.run_time.load(Ordering::Relaxed)
+    }
+
+    /// Takes a run into the average, with weight 1/8.
+    pub(crate) fn ran(&self, took: i64) {
+        let before = self.run_time();
+        let after = if before == 0 { took } else { before + (took - before) / 8 };
+        self.run_time.store(after, Ordering::Relaxed);
+    }
+
+    /// Counts an answer from a tier.
+    pub fn count_hit(&self, state: State) {
+        self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        if matches!(state, State::Stale | State::Fallback) {
+            self.counters.stale.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Runs that have been given up and go on.
+    pub fn strays(&self) -> i64 {
+        self.strays.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more of them, or one less.
+    pub(crate) fn count_strays(&self, change: i64) {
+        self.strays.fetch_add(change, Ordering::Relaxed);
     }
 
     /// Replaces its tiers.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use retainit_plugin_api::sdk::Value;
 
@@ -10,7 +11,8 @@ use crate::access::Access;
 use crate::error::Result;
 use crate::flight::{Flight, Landing};
 use crate::format::Format;
-use crate::load::Life;
+use crate::freshness::Moments;
+use crate::load::{Life, Load};
 
 /// The bytes of one stored object, kept alive by the value they lie in: a memory map, perhaps, that
 /// can be read in place.
@@ -94,10 +96,11 @@ pub trait Language {
     /// What an object was dumped into.
     type Bytes: Bytes;
 
-    /// A handle that a backend with `OBJECTS` can keep.
-    fn hold(&self, object: &Self::Object) -> Value;
-    /// The object of a handle; `None` if it has gone meanwhile.
-    fn take(&self, handle: Value) -> Option<Self::Object>;
+    /// A handle that a backend with `OBJECTS` can keep. It carries the moments, where the function's rules
+    /// need them.
+    fn hold(&self, object: &Self::Object, moments: &Moments) -> Value;
+    /// The object of a handle, and its moments if it carries any; `None` if it has gone meanwhile.
+    fn take(&self, handle: Value) -> Option<(Self::Object, Option<Moments>)>;
     /// Bytes of an object for a tier of this format.
     ///
     /// # Errors
@@ -136,6 +139,16 @@ pub trait Caller: Language {
     /// # Errors
     /// That could not be found out; what the function returned is not kept then.
     fn life(&self, object: &Self::Object) -> Result<Life>;
+    /// Whether what the function raised is a failure of it, rather than an end that was wanted: of the
+    /// caller, or of the process.
+    fn is_failure(&self, error: &Self::Error) -> bool;
+    /// What is kept of what the function raised, and for how long; `None`: nothing.
+    fn kept_error(&self, error: &Self::Error) -> Option<(Self::Object, Life)>;
+    /// The error of a load that took too long.
+    fn timed_out(&self) -> Self::Error;
+    /// Carries a load on in the background ([`pipeline::carry_on`](crate::pipeline::carry_on)), which is
+    /// given back where there can be no background.
+    fn background(&self, load: Load<Self::Shared>) -> Option<Load<Self::Shared>>;
     /// What everybody who joined gets; `None` where they must start again.
     fn share(&self, outcome: &Result<Self::Object, Self::Error>) -> Option<Arc<Self::Shared>>;
     /// What a leader shared.
@@ -147,9 +160,13 @@ pub trait Caller: Language {
     fn holding(&self) -> Vec<Arc<Flight<Self::Shared>>>;
     /// Whether this thread can be blocked at all (it drives no event loop).
     fn may_block(&self) -> bool;
-    /// Waits for a flight.
+    /// Waits for a flight for about `limit`; `None` if it has not landed.
     ///
     /// # Errors
     /// The wait was interrupted.
-    fn wait(&self, flight: &Flight<Self::Shared>) -> Result<Landing<Self::Shared>, Self::Error>;
+    fn wait(
+        &self,
+        flight: &Flight<Self::Shared>,
+        limit: Duration,
+    ) -> Result<Option<Landing<Self::Shared>>, Self::Error>;
 }

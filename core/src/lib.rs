@@ -2,8 +2,10 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`pipeline`], [`load`] | the way of a call, and the steps of a load |
+//! | [`pipeline`], [`load`], `store` | the way of a call, the steps of a load, what tiers get |
+//! | [`change`] | what users put, delete and clear |
 //! | [`function`], [`tier`] | a cached function and the backends it uses |
+//! | [`freshness`] | the moments of an entry, and the states it passes through |
 //! | [`flight`] | single-flight, and the fence between loads and invalidations |
 //! | [`key`], [`entry`], [`format`] | canonical keys, the entry format, how a tier makes entries |
 //! | [`language`], [`access`] | what the engine needs of the language it serves, and who may write to what it gives it |
@@ -15,6 +17,7 @@
 
 pub mod access;
 mod buffer;
+pub mod change;
 pub mod clock;
 pub mod codec;
 pub mod codecs;
@@ -26,6 +29,7 @@ mod error;
 pub mod flight;
 pub mod fork;
 pub mod format;
+pub mod freshness;
 pub mod function;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -39,9 +43,11 @@ pub mod loader;
 mod lock;
 pub mod nearest;
 mod operations;
+mod pause;
 pub mod pipeline;
 pub mod random;
 pub mod sink;
+mod store;
 mod throttle;
 pub mod tier;
 pub mod units;

@@ -1,18 +1,15 @@
 //! A load: from registering to landing. The steps that synchronous and asynchronous callers share.
 
-use std::borrow::Cow;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use retainit_plugin_api::abi::call::NEVER;
-use retainit_plugin_api::sdk::Value;
-
+use crate::clock;
 use crate::error::Result;
-use crate::flight::{Begin, Flight, Flights, Lead, Scope};
-use crate::format::Format;
+use crate::flight::{Begin, Flight, Flights, Landing, Lead};
+use crate::freshness::State;
 use crate::function::Function;
-use crate::language::{Dumped, Language};
-use crate::random;
+use crate::language::Language;
+use crate::store::{prepare, run, Keep};
 use crate::tier::{CallKey, Found, Tier};
 
 /// How long a result is kept.
@@ -22,10 +19,8 @@ pub enum Life {
     Unkept,
     /// As long as each tier says.
     Own,
-    /// So many nanoseconds ([`NEVER`]: for ever), whatever tiers say.
+    /// So many nanoseconds ([`NEVER`](retainit_plugin_api::abi::call::NEVER): for ever), whatever tiers say.
     For(i64),
-    /// As long as each tier says, but no longer than so many nanoseconds.
-    AtMost(i64),
 }
 
 /// What a caller is to do.
@@ -36,28 +31,109 @@ pub enum Step<S> {
     Wait(Arc<Flight<S>>),
 }
 
+/// A value that was found.
+pub struct Hit<O> {
+    /// In which tier.
+    pub tier: usize,
+    /// What was found.
+    pub found: Found<O>,
+}
+
+/// What a caller gets of what was read.
+pub enum Answer<O, S> {
+    /// This, and whether a refresh is wanted: of the tiers from there on.
+    Found(O, Option<usize>),
+    /// This expired value, as does everybody who joined.
+    Fallback(Arc<S>),
+    /// Nothing: the function is to run.
+    Nothing,
+}
+
+/// Refreshes at most under way in a process.
+const REFRESHES: usize = 32;
+/// Runs of one function that have been given up and go on, at most.
+const STRAYS: i64 = 32;
+
+static REFRESHING: AtomicUsize = AtomicUsize::new(0);
+
 /// One load of one key, led by the holder. Dropping it frees those who wait.
 pub struct Load<S> {
     function: Arc<Function>,
     tiers: Arc<[Tier]>,
     key: CallKey,
-    lead: Lead<S>,
+    /// The first tier that it reads.
+    first: usize,
+    /// Whether it met an entry that its result is to replace.
+    met: AtomicBool,
+    /// When the run began, on the monotonic clock.
+    running: AtomicI64,
+    /// Gone once it has landed.
+    lead: Option<Lead<S>>,
+    flight: Arc<Flight<S>>,
 }
 
 impl<S: Send + Sync> Load<S> {
     /// Starts a load of `key`, or finds the one under way.
     pub fn begin(flights: &Arc<Flights<S>>, function: &Arc<Function>, key: CallKey) -> Step<S> {
-        match flights.begin(key.local()) {
+        match flights.begin(key.local(), false) {
             Begin::Join(flight) => Step::Wait(flight),
-            Begin::Lead(lead) => {
-                Step::Load(Load { function: function.clone(), tiers: function.tiers(), key, lead })
+            Begin::Lead(lead) => Step::Load(Self::new(function, key, 0, lead)),
+        }
+    }
+
+    /// Starts a load of `key` for the background, which reads the tiers from `first` on. `None` where one is
+    /// under way, the function has just failed, or too many are under way.
+    pub fn begin_refresh(
+        flights: &Arc<Flights<S>>,
+        function: &Arc<Function>,
+        key: &CallKey,
+        first: usize,
+    ) -> Option<Self> {
+        if function.pauses.holds(key.local()) {
+            return None;
+        }
+        if REFRESHING.fetch_add(1, Ordering::Relaxed) < REFRESHES {
+            if let Begin::Lead(lead) = flights.begin(key.local(), true) {
+                let load = Self::new(function, key.clone(), first, lead);
+                load.met.store(true, Ordering::Relaxed);
+                return Some(load);
             }
+        }
+        REFRESHING.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+
+    fn new(function: &Arc<Function>, key: CallKey, first: usize, lead: Lead<S>) -> Self {
+        Load {
+            function: function.clone(),
+            tiers: function.tiers(),
+            key,
+            first,
+            met: AtomicBool::new(false),
+            running: AtomicI64::new(0),
+            flight: lead.flight().clone(),
+            lead: Some(lead),
         }
     }
 
     /// Its flight.
     pub fn flight(&self) -> &Arc<Flight<S>> {
-        self.lead.flight()
+        &self.flight
+    }
+
+    /// Its function.
+    pub fn function(&self) -> &Arc<Function> {
+        &self.function
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &CallKey {
+        &self.key
+    }
+
+    /// Whether it goes on in the background, so that nobody has to wait for it.
+    pub fn is_refresh(&self) -> bool {
+        self.flight.is_refreshing()
     }
 
     /// Whether reading or storing may block.
@@ -65,18 +141,69 @@ impl<S: Send + Sync> Load<S> {
         self.tiers.iter().any(Tier::may_block)
     }
 
-    /// Reads the tiers in order and fills those above the one that had it.
+    /// Reads the tiers in order and fills those above the one that had an answer. A refresh is content with
+    /// fresh values only. What can only be fallen back on is no answer.
     ///
     /// # Errors
     /// A failure of the cache, where the function is strict.
-    pub fn read<L: Language>(&self, language: &L) -> Result<Option<L::Object>> {
-        let Some((tier, found)) = read(&self.function, &self.tiers, language, &self.key)? else {
-            self.count_miss();
-            return Ok(None);
-        };
-        self.function.counters.hits.fetch_add(1, Ordering::Relaxed);
-        self.write(language, &found.object, &self.tiers[..tier], Life::AtMost(found.remaining))?;
-        Ok(Some(found.object))
+    pub fn read<L: Language>(&self, language: &L) -> Result<Option<Hit<L::Object>>> {
+        let wanted = |state: State| if self.is_refresh() { state == State::Fresh } else { state.is_answer() };
+        let hit = read(&self.function, &self.tiers, self.first, language, &self.key, wanted)?;
+        let Some(hit) = hit else { return Ok(None) };
+        self.met.store(true, Ordering::Relaxed);
+        if matches!(hit.found.state, State::Fresh | State::Due) {
+            self.write(
+                language,
+                &hit.found.object,
+                &self.tiers[..hit.tier],
+                &Keep::Moved(hit.found.moments),
+            )?;
+        }
+        Ok(Some(hit))
+    }
+
+    /// What the caller gets of what was read. What can only be fallen back on is the answer where the function
+    /// has just failed; else it is offered to those who cannot wait.
+    pub fn answer<O>(&self, hit: Hit<O>, share: impl FnOnce(O) -> Option<Arc<S>>) -> Answer<O, S> {
+        let Hit { tier, found: Found { object, moments, state } } = hit;
+        if state.is_answer() {
+            self.function.count_hit(state);
+            return Answer::Found(object, (state != State::Fresh).then_some(tier + 1));
+        }
+        if let Some(shared) = share(object) {
+            self.flight.offer(shared, moments.fallback_until(&self.function.policy().rules));
+        }
+        let paused = self.function.pauses.holds(self.key.local());
+        match self.flight.fallback().filter(|_| paused) {
+            Some(fallback) => {
+                self.function.count_hit(state);
+                Answer::Fallback(fallback)
+            }
+            None => Answer::Nothing,
+        }
+    }
+
+    /// Whether the function must not run, because too many runs that have been given up go on: what everybody
+    /// gets instead, if there is something to fall back on.
+    pub fn refused(&self) -> Option<Option<Arc<S>>> {
+        if self.function.strays() < STRAYS {
+            return None;
+        }
+        let fallback = self.flight.fallback();
+        if fallback.is_some() {
+            self.function.count_hit(State::Fallback);
+        }
+        Some(fallback)
+    }
+
+    /// Its result is to replace what is kept, and is not to leave it there where it is not kept itself.
+    pub fn replaces(&self) {
+        self.met.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it met an entry that its result is to replace.
+    pub fn has_met(&self) -> bool {
+        self.met.load(Ordering::Relaxed)
     }
 
     /// Counts a run of the function.
@@ -84,12 +211,43 @@ impl<S: Send + Sync> Load<S> {
         self.function.counters.misses.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Stores a result in every tier, unless it was invalidated meanwhile.
+    /// The function begins to run.
+    pub fn runs(&self) {
+        self.running.store(clock::monotonic(), Ordering::Relaxed);
+    }
+
+    /// Whether the function has begun to run.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Relaxed) != 0
+    }
+
+    /// Stores a result in every tier, unless it was invalidated meanwhile, or comes too late.
     ///
     /// # Errors
     /// A failure of the cache, where the function is strict.
-    pub fn store<L: Language>(&self, language: &L, object: &L::Object, life: Life) -> Result<()> {
-        self.write(language, object, &self.tiers, life)
+    pub fn store<L: Language>(
+        &self,
+        flights: &Flights<S>,
+        language: &L,
+        object: &L::Object,
+        life: Life,
+    ) -> Result<()> {
+        let now = clock::monotonic();
+        self.function.ran((now - self.running.load(Ordering::Relaxed)).max(0));
+        self.function.pauses.end(self.key.local());
+        if self.has_timed_out() {
+            let rules = self.function.policy().rules;
+            if now - self.flight.started() >= rules.grace() {
+                return Ok(());
+            }
+        } else if flights.has_strays(&self.flight) {
+            language.detached(|| flights.supersede(&self.flight));
+        }
+        match life {
+            Life::Unkept if self.met.load(Ordering::Relaxed) => self.remove(language),
+            Life::Unkept => Ok(()),
+            life => self.write(language, object, &self.tiers, &Keep::New(life)),
+        }
     }
 
     /// Notes that it was not to be found out how long a result is kept, so that it is not.
@@ -100,6 +258,15 @@ impl<S: Send + Sync> Load<S> {
         self.function.failed(error)
     }
 
+    /// The function has failed: what everybody gets instead, if there is something to fall back on.
+    pub fn fall_back(&self) -> Option<Arc<S>> {
+        let fallback = self.flight.fallback().filter(|_| !self.has_timed_out());
+        if !self.flight.is_fenced() && (fallback.is_some() || self.is_refresh()) {
+            self.function.pauses.begin(self.key.local());
+        }
+        fallback
+    }
+
     /// Ends the load with a value that was found in a tier. It is shared where a tier keeps the very object,
     /// for then it is anyway; else everybody who joined reads one of their own.
     pub fn land_found(self, share: impl FnOnce() -> Option<Arc<S>>) {
@@ -107,38 +274,156 @@ impl<S: Send + Sync> Load<S> {
             let shared = share();
             self.land(shared);
         } else {
-            self.lead.found();
+            self.land_with(Lead::found);
         }
+    }
+
+    /// Ends the load with an expired value for everybody who joined.
+    pub fn land_fallback(self, shared: Arc<S>) {
+        self.land_with(|lead| lead.fall_back(shared));
     }
 
     /// Ends the load with something for everybody who joined, or, without it, lets them start again.
     pub fn land(self, shared: Option<Arc<S>>) {
         if let Some(shared) = shared {
-            self.lead.share(shared);
+            self.land_with(|lead| lead.share(shared));
         }
     }
 
-    fn write<L: Language>(&self, language: &L, object: &L::Object, tiers: &[Tier], life: Life) -> Result<()> {
-        let writes = prepare(&self.function, language, &self.key, object, tiers, life)?;
-        let flight = self.lead.flight();
-        run(&self.function, language, writes, |write| flight.write(write))
+    fn land_with(mut self, land: impl FnOnce(Lead<S>)) {
+        self.lead.take().map(land);
+    }
+
+    fn has_timed_out(&self) -> bool {
+        matches!(self.flight.landing(), Some(Landing::TimedOut))
+    }
+
+    fn remove<L: Language>(&self, language: &L) -> Result<()> {
+        for tier in self.tiers.iter().rev() {
+            let Some(key) = tier.key(&self.key) else { continue };
+            let removed = language.detached(|| self.flight.write(|| tier.instance().delete(&key)));
+            if let Some(Err(error)) = removed {
+                self.function.failed(error)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write<L: Language>(
+        &self,
+        language: &L,
+        object: &L::Object,
+        tiers: &[Tier],
+        keep: &Keep,
+    ) -> Result<()> {
+        let writes = prepare(&self.function, language, &self.key, object, tiers, keep)?;
+        run(&self.function, language, writes, |write| self.flight.write(write))
     }
 }
 
-/// Reads the tiers in order without filling any; the index of the one that had it, and the value.
+impl<S> Drop for Load<S> {
+    fn drop(&mut self) {
+        if matches!(self.flight.landing(), Some(Landing::TimedOut)) {
+            self.function.count_strays(-1);
+        }
+        // Those who joined are freed before the count says so.
+        drop(self.lead.take());
+        if self.flight.is_refreshing() {
+            REFRESHING.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a flight gives to one who joined it.
+pub enum Given<S> {
+    /// This.
+    Shared(Arc<S>),
+    /// A value in a tier, to be read for an object of one's own.
+    Found,
+    /// Nothing: it took too long.
+    TimedOut,
+    /// Nothing: the call starts again.
+    Nothing,
+}
+
+/// What a flight that has landed gives to a call that `reads`, and counts it. The call's `own` flight was counted
+/// when its function began to run.
+pub fn given<S: Send + Sync>(
+    function: &Function,
+    flight: &Flight<S>,
+    landing: Landing<S>,
+    own: bool,
+    reads: bool,
+) -> Given<S> {
+    let counters = &function.counters;
+    let count = |state: State| match own {
+        false => function.count_hit(state),
+        true if state == State::Fallback => {
+            counters.stale.fetch_add(1, Ordering::Relaxed);
+        }
+        true => {}
+    };
+    match landing {
+        Landing::Shared(shared) if own || reads => {
+            count(State::Fresh);
+            Given::Shared(shared)
+        }
+        Landing::FellBack(shared) if reads => {
+            count(State::Fallback);
+            Given::Shared(shared)
+        }
+        Landing::TimedOut if (own || reads) && !flight.is_refreshing() => {
+            match flight.fallback().filter(|_| reads) {
+                Some(fallback) => {
+                    count(State::Fallback);
+                    Given::Shared(fallback)
+                }
+                None => Given::TimedOut,
+            }
+        }
+        Landing::Found if reads => Given::Found,
+        _ => Given::Nothing,
+    }
+}
+
+/// Gives up a load that has taken longer than the hard timeout: it becomes a stray.
+pub fn give_up<S: Send + Sync>(flights: &Flights<S>, function: &Function, flight: &Arc<Flight<S>>) {
+    function.count_strays(1);
+    if !flights.give_up(flight) {
+        function.count_strays(-1);
+        return;
+    }
+    if !flight.is_fenced() && (flight.is_refreshing() || flight.fallback().is_some()) {
+        function.pauses.begin(flight.key());
+    }
+}
+
+/// Reads the tiers from `first` on in order without filling any. The first value whose state is `wanted` is the
+/// answer; else the one that can be fallen back on for longest.
 ///
 /// # Errors
 /// A failure of the cache, where the function is strict.
 pub fn read<L: Language>(
     function: &Function,
     tiers: &[Tier],
+    first: usize,
     language: &L,
     key: &CallKey,
-) -> Result<Option<(usize, Found<L::Object>)>> {
-    for (index, tier) in tiers.iter().enumerate() {
+    wanted: impl Fn(State) -> bool,
+) -> Result<Option<Hit<L::Object>>> {
+    let mut fallback: Option<Hit<L::Object>> = None;
+    for (index, tier) in tiers.iter().enumerate().skip(first) {
         let mut unreadable = None;
-        match tier.read(language, key, |error| unreadable = Some(error)) {
-            Ok(Some(found)) => return Ok(Some((index, found))),
+        match tier.read(function, language, key, |error| unreadable = Some(error)) {
+            Ok(Some(found)) if wanted(found.state) => return Ok(Some(Hit { tier: index, found })),
+            Ok(Some(found)) => {
+                let expires = found.moments.expires;
+                if found.state == State::Fallback
+                    && fallback.as_ref().is_none_or(|hit| hit.found.moments.expires < expires)
+                {
+                    fallback = Some(Hit { tier: index, found });
+                }
+            }
             // Strict or not, what cannot be read is a miss: the function can make it again.
             Ok(None) => {
                 if let Some(error) = unreadable {
@@ -148,168 +433,27 @@ pub fn read<L: Language>(
             Err(error) => function.failed(error)?,
         }
     }
-    Ok(None)
+    Ok(fallback)
 }
 
-/// Reads what a load found that the caller had joined. It may have gone meanwhile.
+/// Reads an answer without filling any tier.
+///
+/// # Errors
+/// A failure of the cache, where the function is strict.
+pub fn peek<L: Language>(function: &Function, language: &L, key: &CallKey) -> Result<Option<L::Object>> {
+    let hit = read(function, &function.tiers(), 0, language, key, State::is_answer)?;
+    Ok(hit.filter(|hit| hit.found.state.is_answer()).map(|hit| hit.found.object))
+}
+
+/// Reads what a load found that the caller had joined, or what a refresh has not replaced yet. It may have
+/// gone meanwhile.
 ///
 /// # Errors
 /// A failure of the cache, where the function is strict.
 pub fn reread<L: Language>(function: &Function, language: &L, key: &CallKey) -> Result<Option<L::Object>> {
-    let found = read(function, &function.tiers(), language, key)?;
-    if found.is_some() {
-        function.counters.hits.fetch_add(1, Ordering::Relaxed);
-    }
-    Ok(found.map(|(_, found)| found.object))
-}
-
-/// Stores a value that the caller brought; loads under way will not overwrite it.
-///
-/// # Errors
-/// A failure of the cache, where the function is strict.
-pub fn put<L: Language, S: Send + Sync>(
-    flights: &Flights<S>,
-    function: &Function,
-    language: &L,
-    key: &CallKey,
-    object: &L::Object,
-    life: Life,
-) -> Result<()> {
-    let tiers = function.tiers();
-    let writes = prepare(function, language, key, object, &tiers, life)?;
-    let scope = Scope::Key(key.local().to_vec());
-    let _fence = language.detached(|| flights.fence(&scope));
-    run(function, language, writes, |write| Some(write()))
-}
-
-/// Removes one key from every tier; whether any had it.
-///
-/// # Errors
-/// A failure of the cache, where the function is strict.
-pub fn delete<L: Language, S: Send + Sync>(
-    flights: &Flights<S>,
-    function: &Function,
-    language: &L,
-    key: &CallKey,
-) -> Result<bool> {
-    let tiers = function.tiers();
-    let scope = Scope::Key(key.local().to_vec());
-    let results: Vec<Result<bool>> = language.detached(|| {
-        let _fence = flights.fence(&scope);
-        // The farthest first: who reads in between must not find it there once it is gone here.
-        tiers.iter().rev().filter_map(|tier| Some(tier.instance().delete(&tier.key(key)?))).collect()
-    });
-    let mut found = false;
-    for result in results {
-        match result {
-            Ok(present) => found |= present,
-            Err(error) => function.failed(error)?,
-        }
-    }
-    Ok(found)
-}
-
-/// Removes everything of one function from every tier.
-///
-/// # Errors
-/// A failure of the cache, where the function is strict.
-pub fn clear<L: Language, S: Send + Sync>(
-    flights: &Flights<S>,
-    function: &Function,
-    language: &L,
-) -> Result<()> {
-    let tiers = function.tiers();
-    let scope = Scope::Prefix(function.local_prefix().to_vec());
-    let results: Vec<Result<()>> = language.detached(|| {
-        let _fence = flights.fence(&scope);
-        tiers.iter().rev().map(|tier| tier.instance().clear(tier.prefix()).map(drop)).collect()
-    });
-    results.into_iter().try_for_each(|result| result.or_else(|error| function.failed(error)))
-}
-
-/// One value on its way into one tier.
-struct Write<'a> {
-    tier: &'a Tier,
-    key: Cow<'a, [u8]>,
-    value: Value,
-    ttl: i64,
-}
-
-/// Makes the values to be written: needs the language, so it happens before any lock.
-fn prepare<'a, L: Language>(
-    function: &Function,
-    language: &L,
-    key: &'a CallKey,
-    object: &L::Object,
-    tiers: &'a [Tier],
-    life: Life,
-) -> Result<Vec<Write<'a>>> {
-    let mut writes = Vec::with_capacity(tiers.len());
-    // Dumped at the first tier that wants bytes, and again where another format makes others of it.
-    let mut dumped: Option<(&Format, Option<Dumped<L::Bytes>>)> = None;
-    let spread = random::spread(function.policy().jitter);
-    for tier in tiers {
-        let Some(key) = tier.key(key) else { continue };
-        let ttl = match life {
-            Life::Unkept => continue,
-            Life::Own => stretch(tier.ttl(), spread),
-            Life::For(ttl) => stretch(ttl, spread),
-            // What came from a farther tier must not outlive it.
-            Life::AtMost(remaining) => tier.ttl().min(remaining),
-        };
-        if ttl <= 0 {
-            continue;
-        }
-        if tier.keeps_objects() {
-            writes.push(Write { tier, key, value: language.hold(object), ttl });
-            continue;
-        }
-        let format = tier.format();
-        if dumped.as_ref().is_none_or(|(known, _)| !known.dumps_like(format)) {
-            let made = match language.dump(object, format) {
-                Ok(made) => Some(made),
-                // Noted once for all tiers of the same format.
-                Err(error) => {
-                    function.failed(error)?;
-                    None
-                }
-            };
-            dumped = Some((format, made));
-        }
-        if let Some((_, Some(made))) = &dumped {
-            match tier.seal(language, &key, made, ttl) {
-                Ok(value) => writes.push(Write { tier, value, key, ttl }),
-                Err(error) => function.failed(error)?,
-            }
-        }
-    }
-    Ok(writes)
-}
-
-/// Runs the writes through `gate`, which answers `None` where they must not happen: those of objects
-/// at once, those that may block outside the language.
-fn run<L: Language>(
-    function: &Function,
-    language: &L,
-    writes: Vec<Write<'_>>,
-    gate: impl Fn(&mut (dyn FnMut() -> Result<()> + Send)) -> Option<Result<()>> + Sync,
-) -> Result<()> {
-    for write in writes {
-        let Write { tier, key, value, ttl } = write;
-        let mut value = Some(value);
-        let blocks = tier.may_block() && !tier.keeps_objects();
-        let mut set = || value.take().map_or(Ok(()), |value| tier.instance().set(&key, value, ttl));
-        let result = if blocks { language.detached(|| gate(&mut set)) } else { gate(&mut set) };
-        if let Some(Err(error)) = result {
-            function.failed(error)?;
-        }
-    }
-    Ok(())
-}
-
-fn stretch(ttl: i64, spread: f64) -> i64 {
-    if ttl == NEVER || spread == 1.0 {
-        return ttl;
-    }
-    ((ttl as f64 * spread) as i64).max(1)
+    let hit = read(function, &function.tiers(), 0, language, key, State::is_answer)?;
+    Ok(hit.filter(|hit| hit.found.state.is_answer()).map(|hit| {
+        function.count_hit(hit.found.state);
+        hit.found.object
+    }))
 }

@@ -2,14 +2,19 @@
 //!
 //! A hit in the first tier never gets here: the language's fast path asks that tier by itself.
 //! Asynchronous callers take the same steps of [`Load`] with an `await` where this one blocks.
+//! `docs/freshness.md` says what every caller gets.
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use crate::flight::{Flights, Landing};
+use retainit_plugin_api::abi::call::NEVER;
+
+use crate::clock;
+use crate::flight::{Flight, Flights, Landing};
+use crate::freshness::{later, State};
 use crate::function::Function;
 use crate::language::Caller;
-use crate::load::{self, Load, Step};
+use crate::load::{self, Answer, Given, Load, Step};
 use crate::tier::CallKey;
 
 /// Whether a call may be answered from the tiers.
@@ -19,6 +24,25 @@ pub enum Mode {
     Read,
     /// No: the function runs, and its result replaces what is kept.
     Refresh,
+}
+
+/// One call.
+struct Call<'a, C: Caller> {
+    flights: &'a Arc<Flights<C::Shared>>,
+    function: &'a Arc<Function>,
+    caller: &'a C,
+    key: &'a CallKey,
+    mode: Mode,
+    /// When it began, on the monotonic clock.
+    entered: i64,
+}
+
+/// Where a leader stands.
+enum Led<O, S> {
+    /// It has the answer.
+    Done(O),
+    /// The load goes on in the background.
+    Background(Arc<Flight<S>>),
 }
 
 /// Answers a call from a tier, from a load under way, or by running the function.
@@ -32,58 +56,193 @@ pub fn call<C: Caller>(
     key: &CallKey,
     mode: Mode,
 ) -> Result<C::Object, C::Error> {
+    let call = Call { flights, function, caller, key, mode, entered: clock::monotonic() };
     loop {
-        match Load::begin(flights, function, key.clone()) {
-            Step::Load(load) => return lead(caller, load, mode),
-            Step::Wait(flight) => {
-                let holding = caller.holding();
-                if !caller.may_block() || !flights.may_wait(&holding, &flight) {
-                    // Waiting would never end, or stop an event loop: better to work twice.
-                    function.counters.misses.fetch_add(1, Ordering::Relaxed);
-                    return caller.run_alone();
-                }
-                let landing = caller.wait(&flight);
-                flights.waited(&holding, &flight);
-                match landing? {
-                    Landing::Shared(shared) if mode == Mode::Read => {
-                        function.counters.hits.fetch_add(1, Ordering::Relaxed);
-                        return caller.unshare(&shared);
-                    }
-                    Landing::Found if mode == Mode::Read => {
-                        if let Some(found) = load::reread(function, caller, key)? {
-                            return Ok(found);
-                        }
-                    }
-                    _ => {}
-                }
-            }
+        let answer = match Load::begin(flights, function, key.clone()) {
+            Step::Load(load) => match call.lead(load)? {
+                Led::Done(object) => Some(object),
+                Led::Background(flight) => call.follow(&flight, true)?,
+            },
+            Step::Wait(flight) => call.follow(&flight, false)?,
+        };
+        if let Some(answer) = answer {
+            return Ok(answer);
         }
     }
 }
 
-fn lead<C: Caller>(caller: &C, load: Load<C::Shared>, mode: Mode) -> Result<C::Object, C::Error> {
+/// Runs a load in the background to its end. A refresh takes what is fresh in a farther tier, if that has it.
+///
+/// # Errors
+/// What the function raised, which those who wait have got as well.
+pub fn carry_on<C: Caller>(
+    flights: &Arc<Flights<C::Shared>>,
+    caller: &C,
+    load: Load<C::Shared>,
+) -> Result<(), C::Error> {
     caller.lead(load.flight());
-    if mode == Mode::Read {
-        if let Some(found) = load.read(caller)? {
-            let outcome = Ok(found);
-            load.land_found(|| caller.share(&outcome));
-            return outcome;
+    if load.is_refresh() {
+        match load.read(caller) {
+            Ok(Some(hit)) if hit.found.state == State::Fresh => {
+                let outcome = Ok(hit.found.object);
+                load.land_found(|| caller.share(&outcome));
+                return Ok(());
+            }
+            Ok(_) => {}
+            // There is nobody to be told, strict or not.
+            Err(error) => load.function().note(&error),
         }
-    }
-    if mode == Mode::Refresh {
         load.count_miss();
     }
+    run(flights, caller, load, false).map(drop)
+}
+
+/// Starts a refresh of `key` that reads the tiers from `first` on, unless there is a reason not to.
+pub fn refresh<C: Caller>(
+    flights: &Arc<Flights<C::Shared>>,
+    function: &Arc<Function>,
+    caller: &C,
+    key: &CallKey,
+    first: usize,
+) {
+    if let Some(load) = Load::begin_refresh(flights, function, key, first) {
+        // Given back where there is no background: then it is for a later call.
+        drop(caller.background(load));
+    }
+}
+
+/// Runs the function, stores what it returned, and lands the load. The `caller` counts for one that falls back,
+/// or waits and counts itself.
+fn run<C: Caller>(
+    flights: &Arc<Flights<C::Shared>>,
+    caller: &C,
+    load: Load<C::Shared>,
+    counts: bool,
+) -> Result<C::Object, C::Error> {
+    load.runs();
     let outcome = caller.run(load.flight());
-    if let Ok(object) = &outcome {
-        let stored = match caller.life(object) {
-            Ok(life) => load.store(caller, object, life),
+    let stored = match &outcome {
+        Ok(object) => match caller.life(object) {
+            Ok(life) => load.store(flights, caller, object, life),
             Err(error) => load.failed(error),
-        };
-        if let Err(error) = stored {
-            load.land(caller.share(&outcome));
-            return Err(error.into());
+        },
+        Err(error) => match caller.kept_error(error) {
+            Some((object, life)) => load.store(flights, caller, &object, life),
+            None => {
+                let failed = caller.is_failure(error) || load.is_refresh();
+                let fallback = failed.then(|| load.fall_back()).flatten();
+                if let Some(fallback) = fallback {
+                    if counts {
+                        load.function().counters.stale.fetch_add(1, Ordering::Relaxed);
+                    }
+                    load.land_fallback(fallback.clone());
+                    return caller.unshare(&fallback);
+                }
+                Ok(())
+            }
+        },
+    };
+    load.land(caller.share(&outcome));
+    match stored {
+        Ok(()) => outcome,
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl<C: Caller> Call<'_, C> {
+    fn lead(&self, load: Load<C::Shared>) -> Result<Led<C::Object, C::Shared>, C::Error> {
+        let Call { flights, function, caller, key, mode, .. } = *self;
+        caller.lead(load.flight());
+        if mode == Mode::Read {
+            if let Some(hit) = load.read(caller)? {
+                match load.answer(hit, |object| caller.share(&Ok(object))) {
+                    Answer::Found(object, refreshed) => {
+                        let outcome = Ok(object);
+                        load.land_found(|| caller.share(&outcome));
+                        if let Some(first) = refreshed {
+                            refresh(flights, function, caller, key, first);
+                        }
+                        return outcome.map(Led::Done);
+                    }
+                    Answer::Fallback(fallback) => {
+                        load.land_fallback(fallback.clone());
+                        return caller.unshare(&fallback).map(Led::Done);
+                    }
+                    Answer::Nothing => {}
+                }
+            }
+        }
+        match load.refused() {
+            None => {}
+            Some(Some(fallback)) => {
+                load.land_fallback(fallback.clone());
+                return caller.unshare(&fallback).map(Led::Done);
+            }
+            Some(None) => {
+                let outcome = Err(caller.timed_out());
+                load.land(caller.share(&outcome));
+                return outcome.map(Led::Done);
+            }
+        }
+        if mode == Mode::Refresh {
+            load.replaces();
+        }
+        load.count_miss();
+        if function.policy().in_thread && function.policy().rules.limit_waits() {
+            let flight = load.flight().clone();
+            match caller.background(load) {
+                None => return Ok(Led::Background(flight)),
+                // No background any more, as at the end of the interpreter: here, then.
+                Some(load) => return run(flights, caller, load, true).map(Led::Done),
+            }
+        }
+        run(flights, caller, load, true).map(Led::Done)
+    }
+
+    /// What a flight gives: one's `own`, that goes on in the background, or somebody else's. `None`: start again.
+    fn follow(&self, flight: &Arc<Flight<C::Shared>>, own: bool) -> Result<Option<C::Object>, C::Error> {
+        let Call { flights, function, caller, key, mode, .. } = *self;
+        let reads = mode == Mode::Read;
+        if reads && flight.is_refreshing() {
+            if let Some(found) = load::reread(function, caller, key)? {
+                return Ok(Some(found));
+            }
+        }
+        let holding = caller.holding();
+        if !own && !(caller.may_block() && flights.may_wait(&holding, flight)) {
+            // Waiting would never end, or stop an event loop: better to work twice.
+            function.counters.misses.fetch_add(1, Ordering::Relaxed);
+            return caller.run_alone().map(Some);
+        }
+        let waited = self.wait(flight, reads);
+        if !own {
+            flights.waited(&holding, flight);
+        }
+        match load::given(function, flight, waited?, own, reads) {
+            Given::Shared(shared) => caller.unshare(&shared).map(Some),
+            Given::Found => Ok(load::reread(function, caller, key)?),
+            Given::TimedOut => Err(caller.timed_out()),
+            Given::Nothing => Ok(None),
         }
     }
-    load.land(caller.share(&outcome));
-    outcome
+
+    /// Waits for a flight, as long as the function's rules allow.
+    fn wait(&self, flight: &Arc<Flight<C::Shared>>, reads: bool) -> Result<Landing<C::Shared>, C::Error> {
+        let rules = &self.function.policy().rules;
+        let soft = if reads { later(self.entered, rules.soft_timeout) } else { NEVER };
+        let hard = later(flight.started(), rules.hard_timeout);
+        loop {
+            let now = clock::monotonic();
+            if now >= hard {
+                load::give_up(self.flights, self.function, flight);
+            } else if let (true, Some(fallback)) = (now >= soft, flight.fallback()) {
+                // What the load comes to, others get.
+                return Ok(flight.landing().unwrap_or(Landing::FellBack(fallback)));
+            }
+            let until = if now < soft { soft.min(hard) } else { hard };
+            if let Some(landing) = self.caller.wait(flight, clock::glance(until))? {
+                return Ok(landing);
+            }
+        }
+    }
 }

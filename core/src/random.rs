@@ -1,4 +1,4 @@
-//! Randomness that needs to be cheap rather than secret: jitter.
+//! Randomness that needs to be cheap rather than secret: jitter, early expiry.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -28,8 +28,18 @@ pub fn spread(jitter: f64) -> f64 {
     if jitter == 0.0 {
         return 1.0;
     }
-    let unit = (next() >> 11) as f64 / (1u64 << 53) as f64;
-    1.0 + jitter * (2.0 * unit - 1.0)
+    1.0 + jitter * (2.0 * unit() - 1.0)
+}
+
+/// A number from the exponential distribution with mean 1.
+pub fn exponential() -> f64 {
+    // From (0, 1], so that the logarithm is finite.
+    -(1.0 - unit()).ln()
+}
+
+/// A number from 0 to 1, without 1, evenly spread.
+fn unit() -> f64 {
+    (next() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 #[cfg(test)]

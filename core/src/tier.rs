@@ -9,9 +9,9 @@ use retainit_plugin_api::sdk::{Item, Token, Value};
 
 use crate::access::Access;
 use crate::dictionary::Dictionaries;
-use crate::entry;
 use crate::error::{Error, Result};
-use crate::format::{Format, State};
+use crate::format::{self, Format};
+use crate::freshness::{Moments, State};
 use crate::function::Function;
 use crate::instance::Instance;
 use crate::language::{Dumped, Language};
@@ -67,8 +67,10 @@ impl CallKey {
 pub struct Found<O> {
     /// The object.
     pub object: O,
-    /// Nanoseconds it has left; [`NEVER`] for ever.
-    pub remaining: i64,
+    /// Its moments, on the monotonic clock.
+    pub moments: Moments,
+    /// What it is now.
+    pub state: State,
 }
 
 impl Tier {
@@ -135,12 +137,14 @@ impl Tier {
         key.portable.then(|| Cow::Owned(key::storage_key(&self.prefix, key.encoding())))
     }
 
-    /// Reads an entry. What cannot be read is a miss; `unreadable` is told why.
+    /// Reads an entry of `function`, if it is good for anything by the function's rules. What cannot be
+    /// read is a miss; `unreadable` is told why.
     ///
     /// # Errors
     /// The backend's, and the language's when it cannot make an object of the bytes.
     pub fn read<L: Language>(
         &self,
+        function: &Function,
         language: &L,
         key: &CallKey,
         unreadable: impl FnOnce(Error),
@@ -153,16 +157,17 @@ impl Tier {
             self.instance.read(&key)?
         };
         let Some(item) = item else { return Ok(None) };
-        self.understand(language, &key, item, unreadable)
+        self.understand(function, language, &key, item, unreadable)
     }
 
-    /// Reads many entries with one call of the backend, each with a result of its own. What cannot be
+    /// Reads many entries of `function` with one call of the backend, each with a result of its own. What cannot be
     /// read is a miss; `unreadable` is told why.
     ///
     /// # Errors
     /// The backend's, and the language's when it cannot make an object of the bytes.
     pub fn read_many<L: Language>(
         &self,
+        function: &Function,
         language: &L,
         keys: &[&CallKey],
         mut unreadable: impl FnMut(Error),
@@ -180,7 +185,7 @@ impl Tier {
         let each = |key: &Option<Cow<'_, [u8]>>| {
             let Some(key) = key else { return Ok(None) };
             match items.next().transpose()?.flatten() {
-                Some(item) => self.understand(language, key, item, &mut unreadable),
+                Some(item) => self.understand(function, language, key, item, &mut unreadable),
                 None => Ok(None),
             }
         };
@@ -190,19 +195,25 @@ impl Tier {
     /// What an item that the backend had for `key` is.
     fn understand<L: Language>(
         &self,
+        function: &Function,
         language: &L,
         key: &[u8],
         item: Item,
         unreadable: impl FnOnce(Error),
     ) -> Result<Option<Found<L::Object>>> {
         let Item { value, expires, token } = item;
-        let remaining = if expires == NEVER { NEVER } else { expires.saturating_sub(clock::monotonic()) };
+        let rules = function.policy().rules;
         if value.is_object() {
-            return Ok(language.take(value).map(|object| Found { object, remaining }));
+            let whole = Moments { created: 0, due: NEVER, expires, stale_until: expires };
+            return Ok(language.take(value).and_then(|(object, moments)| {
+                let moments = moments.unwrap_or(whole);
+                let state = moments.state(clock::monotonic(), &rules);
+                (state != State::Expired).then_some(Found { object, moments, state })
+            }));
         }
-        match self.load(language, key, value, &token) {
-            Ok(None) => Ok(None),
-            Ok(Some((object, sealed))) => Ok(Some(Found { object, remaining: remaining.min(sealed) })),
+        match self.load(function, language, key, value, &token) {
+            // A backend may have been told to keep it for less.
+            Ok(found) => Ok(found.map(|found| Found { moments: found.moments.until(expires), ..found })),
             Err(error) => {
                 unreadable(error);
                 Ok(None)
@@ -210,21 +221,24 @@ impl Tier {
         }
     }
 
-    /// The object of an entry, and the nanoseconds it says that it has left; `None` if it has expired.
+    /// What an entry has; `None` if it has expired.
     fn load<L: Language>(
         &self,
+        function: &Function,
         language: &L,
         key: &[u8],
         value: Value,
         token: &Token,
-    ) -> Result<Option<(L::Object, i64)>> {
+    ) -> Result<Option<Found<L::Object>>> {
+        let rules = function.policy().rules;
         let now = clock::unix();
         let len = value.weight() as usize;
         // What others can write may change under the same token.
         let private = self.has(capability::PRIVATE);
         let version = private.then(|| Version::of(len, self.instance.number(), key, token)).flatten();
         let verified = version.is_some_and(Version::is_verified);
-        let state = State { now, access: Access::of(&self.instance), verified };
+        let stale = rules.stale_ttl.max(rules.stale_if_error) > 0;
+        let state = format::State { now, access: Access::of(&self.instance), verified, stale };
         let dictionaries = self.dictionaries.as_deref();
         let open = || self.format.open(key, &self.schema, value, dictionaries, state);
         // Checking and decompressing much takes a while.
@@ -232,16 +246,22 @@ impl Tier {
         let Some(opened) = opened.map_err(|error| error.with("backend", self.instance.name()))? else {
             return Ok(None);
         };
-        let left = if opened.expires == entry::NEVER { NEVER } else { opened.expires - now };
+        let times = (opened.created, opened.expires, opened.stale_until);
+        let moments = Moments::of_entry(now, times, &rules, function.run_time());
+        let state = moments.state(now, &rules);
+        if state == State::Expired {
+            return Ok(None);
+        }
         let object = language.load(&opened.codec, opened.codec_version, opened.payload, &self.format)?;
         // Only now: whoever reads it next relies on all of it having been read once.
         if let Some(version) = version.filter(|_| !verified) {
             version.remember();
         }
-        Ok(Some((object, left)))
+        let moments = moments.shifted(clock::monotonic().saturating_sub(now));
+        Ok(Some(Found { object, moments, state }))
     }
 
-    /// Makes an entry of `dumped` for this tier under `key`.
+    /// Makes an entry of `dumped` for this tier under `key`. Its moments are on the monotonic clock.
     ///
     /// # Errors
     /// Those of [`Format::seal`].
@@ -250,10 +270,11 @@ impl Tier {
         language: &L,
         key: &[u8],
         dumped: &Dumped<L::Bytes>,
-        ttl: i64,
+        moments: &Moments,
     ) -> Result<Value> {
         let dictionaries = self.dictionaries.as_deref();
-        let seal = || self.format.seal(key, &self.schema, dumped, dictionaries, clock::unix(), ttl);
+        let moments = moments.shifted(clock::unix().saturating_sub(clock::monotonic()));
+        let seal = || self.format.seal(key, &self.schema, dumped, dictionaries, &moments);
         // Training takes a while too.
         if dumped.bytes.as_ref().len() > LONG || self.format.trains() {
             language.detached(seal)

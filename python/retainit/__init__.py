@@ -16,6 +16,7 @@ from retainit._options import UNSET
 from retainit.errors import (
     BackendError,
     ConfigurationError,
+    LoadTimeoutError,
     LockError,
     LockLostError,
     LockTimeoutError,
@@ -98,6 +99,7 @@ __all__ = [
     "CachedFunction",
     "ConfigurationError",
     "DiskConfig",
+    "LoadTimeoutError",
     "Lock",
     "LockError",
     "LockLostError",

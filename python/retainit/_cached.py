@@ -52,6 +52,12 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
     drive: Any = None
     if asynchronous:
         from retainit._drive import drive
+    freshness: dict[str, Any] = {}
+    if "stale_ttl" in options:
+        from retainit import _freshness
+
+        _freshness.check_function(options, qualified_name(function), asynchronous)
+        freshness = _freshness.native(options)
     made = _native.make(
         function,
         {
@@ -65,6 +71,7 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
             "typed": typed,
             "drive": drive,
             "resolve": _resolve,
+            **freshness,
         },
     )
     functools.update_wrapper(made, function)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from retainit._config import BackendSpec
+    from retainit._exceptions import Exceptions
     from retainit._options import Duration, Size, Unset
     from retainit._serializers import Serializer
     from retainit._storage import Key, PickleMode, PicklePolicy
@@ -80,6 +81,13 @@ def retain(
     strict: bool = False,
     cache_none: bool = True,
     cache_if: Callable[[Any], object] | None = None,
+    cache_exceptions: Exceptions | None = None,
+    stale_ttl: Duration | None = None,
+    stale_if_error: Duration | None = None,
+    refresh_ahead: float | Literal["auto"] | None = None,
+    soft_timeout: Duration | None = None,
+    hard_timeout: Duration | None = None,
+    run_in_thread: bool = False,
     serializer: str | Serializer | Unset = UNSET,
     compression: bool | str | Unset = UNSET,
     compression_threshold: Size | Unset = UNSET,
@@ -119,6 +127,23 @@ def retain(
         cache_none: Whether `None` is a result like any other, or is not kept. Default: `True`.
         cache_if: Is called with a result, and says whether it is kept; `cache_set` does not ask.
             Default: every result is.
+        cache_exceptions: Exception types that are kept in place of a result and raised by hits, with those
+            derived from them: a type, a tuple of types, or a mapping of types to how long (as ``ttl``).
+            Every hit raises a copy without traceback and cause. Default: none are.
+        stale_ttl: For how long after it has expired a result is served, while one run in the background makes
+            it anew. Default: not at all.
+        stale_if_error: For how long after it has expired a result is served where the function raises an
+            exception or takes too long. Default: not at all.
+        refresh_ahead: Share of ``ttl``, between 0 and 1, after which a hit starts a run in the background; or
+            ``"auto"``: shortly before the result expires, the earlier the longer the function takes,
+            at random moments, so that hosts do not run it together. Default: never.
+        soft_timeout: How long a caller waits for the function where ``stale_if_error`` has a result to fall
+            back on. The run goes on, and its result is kept. Default: as long as it takes.
+        hard_timeout: How long a load may take in any case. Its callers get the result to fall back on, or
+            `LoadTimeoutError`. What the function returns later is kept if it takes no longer than twice
+            as long. Default: as long as it takes.
+        run_in_thread: Whether a synchronous function runs in a thread of its own, with the caller's context
+            variables, which the timeouts need. Default: `False`.
         serializer: How results become bytes, outside the process: ``"auto"``, which keeps every value
             exactly; ``"msgpack"``, ``"json"``, ``"text"``, ``"bytes"``, ``"numpy"``, ``"arrow"``,
             ``"parquet"``, ``"csv"``, ``"pandas"`` and ``"polars"`` (which mean Parquet), ``"orjson"``,
@@ -149,6 +174,7 @@ def retain(
         ConfigurationError: An option is wrong, or what is decorated is no function that returns its result.
             A backend that is unknown or misconfigured raises at the first call.
         PluginError: At the first call, if the backend's plugin was refused.
+        LoadTimeoutError: At a call, with ``hard_timeout``.
         BackendError, SerializationError, UnkeyableError: At a call, and only with ``strict=True``.
     """
     options: dict[str, Any] = {
@@ -164,6 +190,21 @@ def retain(
         "cache_none": cache_none,
         "cache_if": cache_if,
     }
+    freshness = {
+        "cache_exceptions": cache_exceptions,
+        "stale_ttl": stale_ttl,
+        "stale_if_error": stale_if_error,
+        "refresh_ahead": refresh_ahead,
+        "soft_timeout": soft_timeout,
+        "hard_timeout": hard_timeout,
+        "run_in_thread": run_in_thread,
+    }
+    if any(value is not None and value is not False for value in freshness.values()):
+        # Imported where it is used, as below.
+        from retainit import _freshness
+
+        options.update(freshness)
+        _freshness.check(options)
     storage = {
         "serializer": serializer,
         "compression": compression,

@@ -35,8 +35,8 @@ def _on(cached: Any, operation: Callable[..., Any], *arguments: Any) -> Any:
 
 def cache_info(self: Any) -> CacheInfo:
     """Counts of this function since it was made or last cleared."""
-    hits, misses, errors, evictions, entries = _native.info(self)
-    return CacheInfo(hits, misses, self._retain.get("maxsize"), entries, 0, errors, evictions)
+    hits, misses, errors, evictions, entries, stale = _native.info(self)
+    return CacheInfo(hits, misses, self._retain.get("maxsize"), entries, stale, errors, evictions)
 
 
 def cache_parameters(self: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from retainit._config import BackendSpec
+from retainit._exceptions import Exceptions
     from retainit._function import Missing
     from retainit._info import CacheInfo
     from retainit._options import Duration, Size, Unset
@@ -50,6 +51,13 @@ class RetainOptions(TypedDict, total=False):
     strict: bool
     cache_none: bool
     cache_if: Callable[[Any], object] | None
+    cache_exceptions: Exceptions | None
+    stale_ttl: Duration | None
+    stale_if_error: Duration | None
+    refresh_ahead: float | Literal["auto"] | None
+    soft_timeout: Duration | None
+    hard_timeout: Duration | None
+    run_in_thread: bool
     serializer: str | Serializer | Unset
     compression: bool | str | Unset
     compression_threshold: Size | Unset

@@ -21,6 +21,7 @@ was found, and where there is one, a hint. They never hold a secret.
 __all__ = [
     "BackendError",
     "ConfigurationError",
+    "LoadTimeoutError",
     "LockError",
     "LockLostError",
     "LockTimeoutError",
@@ -58,6 +59,10 @@ class LockTimeoutError(LockError, TimeoutError):
 
 class LockLostError(LockError):
     """A lock was lost while it was held: somebody else may have had it since."""
+
+
+class LoadTimeoutError(RetainitError, TimeoutError):
+    """A function took longer than its ``hard_timeout``, and there was nothing to fall back on."""
 
 
 class SerializationError(RetainitError):

@@ -11,11 +11,13 @@ use pyo3::types::{PyBool, PyDict, PyTuple};
 use retainit_core::abi::call::NEVER;
 use retainit_core::flight::{Flight, Flights, Landing};
 use retainit_core::format::Format;
+use retainit_core::freshness::Moments;
 use retainit_core::language::{Caller, Dumped, Language, Payload};
-use retainit_core::load::Life;
+use retainit_core::load::{Life, Load};
 use retainit_core::{Error, ErrorKind};
 use retainit_plugin_api::sdk::Value;
 
+use crate::background;
 use crate::data::{self, Bytes, Failure};
 use crate::errors;
 use crate::function::Cold;
@@ -33,9 +35,6 @@ pub enum Shared {
 
 /// All loads under way in this process.
 pub static FLIGHTS: LazyLock<Arc<Flights<Shared>>> = LazyLock::new(Default::default);
-
-/// How often a waiting thread looks for signals.
-const SIGNALS: Duration = Duration::from_millis(50);
 
 /// An error on its way through the engine.
 pub struct Raised(pub PyErr);
@@ -92,6 +91,28 @@ impl<'a, 'py> Objects<'a, 'py> {
         })
     }
 
+    /// What is kept of an exception, and for how long.
+    pub fn kept_error(&self, error: &PyErr) -> Option<(Bound<'py, PyAny>, Life)> {
+        let errors = self.cold.errors.as_ref()?;
+        if !error.is_instance_of::<PyException>(self.py) {
+            return None;
+        }
+        let said = outcall::call(errors.bind(self.py), (error.value(self.py),), None);
+        let kept = said.and_then(|said| {
+            if said.is_none() {
+                return Ok(None);
+            }
+            let (stripped, life): (Bound<'py, PyAny>, Bound<'py, PyAny>) = said.extract()?;
+            let kept = Bound::new(self.py, KeptError { error: stripped.unbind() })?;
+            Ok(Some((kept.into_any(), lifetime(&life)?)))
+        });
+        kept.unwrap_or_else(|error| {
+            let what = "it cannot be said whether an exception is kept";
+            self.cold.engine.note(&self.failure("keep", what, Failure::Raised(error)));
+            None
+        })
+    }
+
     fn failure(&self, operation: &'static str, what: &str, failure: Failure) -> Error {
         let error = match failure {
             Failure::Refused(error) => return error.with("function", self.cold.engine.name()),
@@ -128,15 +149,23 @@ impl<'py> Language for Objects<'_, 'py> {
     type Object = Bound<'py, PyAny>;
     type Bytes = Bytes;
 
-    fn hold(&self, object: &Self::Object) -> Value {
+    fn hold(&self, object: &Self::Object, moments: &Moments) -> Value {
         let keep = self.keep.as_ref().map_or(std::ptr::null_mut(), Bound::as_ptr);
+        let stamp = self.cold.stamped.then(|| {
+            // An exception is not returned but raised, which the fast path does not.
+            let plain = !object.is_instance_of::<KeptError>();
+            (*moments, if plain { moments.plain_until() } else { i64::MIN })
+        });
         // SAFETY: attached; the result owns its one reference.
-        unsafe { Value::from_raw(handle::hold(&self.cold.cells, object.as_ptr(), keep)) }
+        unsafe { Value::from_raw(handle::hold(&self.cold.cells, object.as_ptr(), keep, stamp)) }
     }
 
-    fn take(&self, value: Value) -> Option<Self::Object> {
-        // SAFETY: attached; `into_raw` gives up the reference that `take` consumes.
-        unsafe { Bound::from_owned_ptr_or_opt(self.py, handle::take(&value.into_raw())) }
+    fn take(&self, value: Value) -> Option<(Self::Object, Option<Moments>)> {
+        // SAFETY: attached; `into_raw` gives up the reference that `take_whole` consumes.
+        unsafe {
+            let (object, moments) = handle::take_whole(&value.into_raw());
+            Some((Bound::from_owned_ptr_or_opt(self.py, object)?, moments))
+        }
     }
 
     fn dump(&self, object: &Self::Object, format: &Format) -> Result<Dumped<Bytes>, Error> {
@@ -160,6 +189,22 @@ impl<'py> Language for Objects<'_, 'py> {
 
     fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.py.detach(work)
+    }
+}
+
+/// An exception that is kept in place of a result.
+#[pyclass(module = "retainit._native", frozen)]
+pub struct KeptError {
+    /// It, without its traceback.
+    #[pyo3(get)]
+    pub error: Py<PyAny>,
+}
+
+#[pymethods]
+impl KeptError {
+    #[new]
+    fn new(error: Py<PyAny>) -> Self {
+        KeptError { error }
     }
 }
 
@@ -272,6 +317,8 @@ pub fn drives_a_loop(py: Python<'_>) -> bool {
 
 /// One synchronous call.
 pub struct PythonCall<'a, 'py> {
+    /// The cached function.
+    pub function: Bound<'py, PyAny>,
     /// The function's objects.
     pub objects: Objects<'a, 'py>,
     /// Positional arguments.
@@ -284,10 +331,10 @@ impl<'py> Language for PythonCall<'_, 'py> {
     type Object = Bound<'py, PyAny>;
     type Bytes = Bytes;
 
-    fn hold(&self, object: &Self::Object) -> Value {
-        self.objects.hold(object)
+    fn hold(&self, object: &Self::Object, moments: &Moments) -> Value {
+        self.objects.hold(object, moments)
     }
-    fn take(&self, value: Value) -> Option<Self::Object> {
+    fn take(&self, value: Value) -> Option<(Self::Object, Option<Moments>)> {
         self.objects.take(value)
     }
     fn dump(&self, object: &Self::Object, format: &Format) -> Result<Dumped<Bytes>, Error> {
@@ -334,6 +381,22 @@ impl<'py> Caller for PythonCall<'_, 'py> {
         self.objects.life(object, &self.arguments, self.keywords.as_ref())
     }
 
+    fn is_failure(&self, error: &Raised) -> bool {
+        error.0.is_instance_of::<PyException>(self.objects.py)
+    }
+
+    fn kept_error(&self, error: &Raised) -> Option<(Self::Object, Life)> {
+        self.objects.kept_error(&error.0)
+    }
+
+    fn timed_out(&self) -> Raised {
+        Raised(timed_out(self.objects.cold))
+    }
+
+    fn background(&self, load: Load<Shared>) -> Option<Load<Shared>> {
+        background::start(self, load)
+    }
+
     fn share(&self, outcome: &Result<Self::Object, Raised>) -> Option<Arc<Shared>> {
         share(self.objects.py, outcome.as_ref().map_err(|raised| &raised.0))
     }
@@ -351,14 +414,20 @@ impl<'py> Caller for PythonCall<'_, 'py> {
         !drives_a_loop(self.objects.py) && !handle::is_closed()
     }
 
-    fn wait(&self, flight: &Flight<Shared>) -> Result<Landing<Shared>, Raised> {
-        loop {
-            if let Some(landing) = self.objects.py.detach(|| flight.wait(SIGNALS)) {
-                return Ok(landing);
-            }
+    fn wait(&self, flight: &Flight<Shared>, limit: Duration) -> Result<Option<Landing<Shared>>, Raised> {
+        let landing = self.objects.py.detach(|| flight.wait(limit));
+        if landing.is_none() {
             self.objects.py.check_signals().map_err(Raised)?;
         }
+        Ok(landing)
     }
+}
+
+/// The error of a load that took too long.
+pub fn timed_out(cold: &Cold) -> PyErr {
+    let limit = cold.engine.policy().rules.hard_timeout as f64 / 1e9;
+    let name = cold.engine.name();
+    errors::TIMEOUT.error(format!("`{name}` took longer than its `hard_timeout` of {limit} s"))
 }
 
 /// What those who joined get. An interrupt, an exit or a cancellation concerns only the one it hit:

@@ -22,7 +22,7 @@ use retainit_core::language::{self, Dumped, Payload};
 use retainit_core::sdk::Value;
 use retainit_core::{Error, ErrorKind};
 
-use crate::caller::Within;
+use crate::caller::{KeptError, Within};
 use crate::once::Once;
 use crate::pickle::Policy;
 use crate::stream::Stream;
@@ -32,6 +32,8 @@ use crate::{outcall, tree, view};
 const MSGPACK: &str = "msgpack";
 /// The codec of Python's pickle.
 pub const PICKLE: &str = "pickle";
+/// The codec of exceptions that are kept in place of a result.
+const EXCEPTION: &str = "exception";
 /// Of all codecs today. One that changes what it writes gets a higher one, and goes on reading this.
 const VERSION: u16 = 1;
 /// Serializing more bytes than this lets other threads run.
@@ -107,6 +109,9 @@ type Done<T> = Result<T, Failure>;
 /// It cannot be stored there.
 pub fn dump(object: &Bound<'_, PyAny>, format: &Format, within: Within<'_>) -> Done<Dumped<Bytes>> {
     let choice = choice(format);
+    if object.is_exact_instance_of::<KeptError>() {
+        return dump_error(object, within);
+    }
     let serializer = &*choice.serializer;
     if serializer == PICKLE {
         return pickled(object, choice, within);
@@ -155,6 +160,19 @@ pub fn dump(object: &Bound<'_, PyAny>, format: &Format, within: Within<'_>) -> D
             Ok(Dumped { codec: codec.into(), version: VERSION, bytes: Bytes::Value(value) })
         }
         other => unreachable!("`retainit._serializers.dump` gave `{other}`"),
+    }
+}
+
+/// The bytes of an exception: a tree, whatever the serializer of results is.
+fn dump_error(kept: &Bound<'_, PyAny>, within: Within<'_>) -> Done<Dumped<Bytes>> {
+    static DUMP: Once<Py<PyAny>> = Once::new();
+    let plain = within.call(DUMP.import(kept.py(), "retainit._exceptions", "dump")?, (kept,))?;
+    match tree::encode(&plain)? {
+        Ok(tree) => {
+            let bytes = Bytes::Value(Value::from_vec(tree));
+            Ok(Dumped { codec: EXCEPTION.into(), version: VERSION, bytes })
+        }
+        Err(reason) => Err(unsuitable(EXCEPTION, &reason).into()),
     }
 }
 
@@ -293,6 +311,11 @@ pub fn load<'py>(
         return Err(Error::new(ErrorKind::Corrupt, "deserialize", message).with("reason", "codec").into());
     }
     let choice = choice(format);
+    if codec == EXCEPTION {
+        static LOAD_ERROR: Once<Py<PyAny>> = Once::new();
+        let kept = tree::decode(py, payload.as_bytes())?;
+        return Ok(within.call(LOAD_ERROR.import(py, "retainit._exceptions", "load")?, (kept,))?);
+    }
     if codec == PICKLE {
         choice.pickle.check("deserialize", "stored value")?;
         return Ok(choice.pickle.loads(view::of(py, payload)?, within)?);

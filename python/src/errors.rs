@@ -44,6 +44,8 @@ impl Exception {
 pub static CONFIGURATION: Exception = Exception::new("ConfigurationError");
 static PLUGIN: Exception = Exception::new("PluginError");
 static BACKEND: Exception = Exception::new("BackendError");
+/// A load that took too long.
+pub static TIMEOUT: Exception = Exception::new("LoadTimeoutError");
 /// A value that has no key.
 pub static UNKEYABLE: Exception = Exception::new("UnkeyableError");
 /// A result that cannot be turned into bytes.

@@ -66,6 +66,10 @@ pub struct Cold {
     pub copy: Option<Py<PyAny>>,
     /// Says of a result how long it is kept, or `None` for as long as tiers say.
     pub life: Option<Py<PyAny>>,
+    /// Says of an exception what is kept of it, and for how long, or `None` for no exception at all.
+    pub errors: Option<Py<PyAny>>,
+    /// Whether what backends keep for it carries more than the value.
+    pub stamped: bool,
     /// Keyed by equality of all arguments, as functools does.
     pub by_equality: Option<bool>,
     /// Numbers of objects without an encoding.
@@ -106,7 +110,7 @@ pub fn new(py: Python<'_>, parts: Parts) -> PyResult<Bound<'_, PyAny>> {
         let object = ffi::PyType_GenericAlloc(TYPE, 0);
         let bound = Bound::from_owned_ptr_or_err(py, object)?;
         let this: *mut Function = object.cast();
-        (*this).vectorcall = vectorcall;
+        (*this).vectorcall = if parts.cold.stamped { vectorcall::<true> } else { vectorcall::<false> };
         (*this).prefix = parts.cold.engine.local_prefix();
         (*this).asynchronous = parts.asynchronous;
         (*this).by_equality = parts.cold.by_equality.is_some();
@@ -243,8 +247,8 @@ unsafe fn encode_equality(
     }
 }
 
-/// A call. A hit in the first tier is answered here.
-unsafe extern "C" fn vectorcall(
+/// A call. A hit in the first tier is answered here. With `STAMPED` what that keeps carries moments.
+unsafe extern "C" fn vectorcall<const STAMPED: bool>(
     callable: *mut ffi::PyObject,
     arguments: *const *mut ffi::PyObject,
     flags: usize,
@@ -260,13 +264,15 @@ unsafe extern "C" fn vectorcall(
             if this.encode(arguments, count, names, &mut key) {
                 // Encoding may have run code of the arguments, so what it could change is read here.
                 if let (Some(get), true) = (this.get.get(), state::load() == this.expected.get()) {
-                    let now = if this.expires.get() { clock::monotonic() } else { 0 };
+                    let now = if STAMPED || this.expires.get() { clock::monotonic() } else { 0 };
                     let call = Call { op: 0, now, deadline: NEVER, error: ptr::null_mut() };
                     let mut item = MaybeUninit::<Item>::uninit();
                     if get(this.instance.get(), &call, Slice::new(key.as_slice()), item.as_mut_ptr())
                         == status::OK
                     {
-                        let value = handle::take(&(*item.as_ptr()).value);
+                        let handle = &(*item.as_ptr()).value;
+                        let value =
+                            if STAMPED { handle::take_stamped(handle, now) } else { handle::take(handle) };
                         if !value.is_null() {
                             this.hits.set(this.hits.get() + 1);
                             if this.asynchronous {
@@ -307,6 +313,7 @@ unsafe extern "C" fn traverse(
                 cold.key_builder.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
                 cold.copy.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
                 cold.life.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
+                cold.errors.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
                 cold.interns.table().as_ptr(),
             ];
             for reference in references {

@@ -15,6 +15,7 @@ use std::sync::LazyLock;
 
 use crossbeam_queue::SegQueue;
 use pyo3::ffi;
+use retainit_core::freshness::Moments;
 use retainit_plugin_api::abi::value::{RefTable, Value as RawValue, OBJECT};
 
 use crate::{outcall, state};
@@ -23,6 +24,8 @@ use crate::{outcall, state};
 pub static PLAIN: RefTable = RefTable { retain: plain_retain, release: plain_release };
 /// References to cells.
 pub static CELL: RefTable = RefTable { retain: cell_retain, release: cell_release };
+/// References to cells that are the first part of a [`Stamped`] one.
+pub static STAMPED: RefTable = RefTable { retain: cell_retain, release: cell_release };
 
 /// A GC-tracked value that a backend keeps, or one whose key needs objects to stay alive.
 ///
@@ -33,7 +36,18 @@ pub struct Cell {
     keep: *mut ffi::PyObject,
     previous: *mut Cell,
     next: *mut Cell,
-    references: usize,
+    references: u32,
+    /// Whether it is the first part of a [`Stamped`] one.
+    stamped: bool,
+}
+
+/// A value with its moments, of a function whose rules need them.
+#[repr(C)]
+struct Stamped {
+    cell: Cell,
+    /// Until when the value is to be had without a further look.
+    plain_until: i64,
+    moments: Moments,
 }
 
 /// The cells of one function: an intrusive list with a sentinel that does not move.
@@ -48,6 +62,7 @@ impl CellList {
             previous: ptr::null_mut(),
             next: ptr::null_mut(),
             references: 1,
+            stamped: false,
         });
         let address: *mut Cell = &mut *sentinel;
         sentinel.previous = address;
@@ -124,30 +139,37 @@ unsafe fn unlink(cell: *mut Cell) {
     }
 }
 
-/// A handle of `object`, with `keep` (or null) kept alive beside it.
+/// A handle of `object`, with `keep` (or null) kept alive beside it. With a `stamp` it carries those moments,
+/// and the fast path takes it until then.
 ///
 /// # Safety
 /// Attached; both are borrowed and valid.
-pub unsafe fn hold(list: &CellList, object: *mut ffi::PyObject, keep: *mut ffi::PyObject) -> RawValue {
+pub unsafe fn hold(
+    list: &CellList,
+    object: *mut ffi::PyObject,
+    keep: *mut ffi::PyObject,
+    stamp: Option<(Moments, i64)>,
+) -> RawValue {
     // SAFETY: as promised; the new cell is linked between valid neighbours.
     unsafe {
         ffi::Py_INCREF(object);
         let weight = weight(object);
-        if keep.is_null() && ffi::PyObject_IS_GC(object) == 0 {
+        if stamp.is_none() && keep.is_null() && ffi::PyObject_IS_GC(object) == 0 {
             return value(object.cast(), weight, &PLAIN);
         }
         ffi::Py_XINCREF(keep);
         let end = list.sentinel();
-        let cell = Box::into_raw(Box::new(Cell {
-            value: object,
-            keep,
-            previous: end,
-            next: (*end).next,
-            references: 1,
-        }));
+        let stamped = stamp.is_some();
+        let cell = Cell { value: object, keep, previous: end, next: (*end).next, references: 1, stamped };
+        let (cell, table) = match stamp {
+            None => (Box::into_raw(Box::new(cell)), &CELL),
+            Some((moments, plain_until)) => {
+                (Box::into_raw(Box::new(Stamped { cell, plain_until, moments })).cast(), &STAMPED)
+            }
+        };
         (*(*end).next).previous = cell;
         (*end).next = cell;
-        value(cell.cast(), weight, &CELL)
+        value(cell.cast(), weight, table)
     }
 }
 
@@ -216,6 +238,46 @@ unsafe fn take_cell(handle: &RawValue) -> *mut ffi::PyObject {
     }
 }
 
+/// As [`take`], of a handle that carries moments: null where a further look is needed at `now`.
+///
+/// # Safety
+/// As [`take`].
+#[inline(always)]
+pub unsafe fn take_stamped(handle: &RawValue, now: i64) -> *mut ffi::PyObject {
+    // SAFETY: as promised; the table says what the owner is.
+    unsafe {
+        if !ptr::eq(handle.table, &STAMPED) {
+            (*handle).clone().release();
+            return ptr::null_mut();
+        }
+        let cell: *mut Stamped = handle.owner.cast();
+        let object = if now < (*cell).plain_until { (*cell).cell.value } else { ptr::null_mut() };
+        ffi::Py_XINCREF(object);
+        drop_cell(cell.cast());
+        object
+    }
+}
+
+/// The object of a handle that this host made, as a new reference, and its moments if it carries any; null if
+/// the object has gone or the handle is not ours. Consumes the handle.
+///
+/// # Safety
+/// As [`take`].
+pub unsafe fn take_whole(handle: &RawValue) -> (*mut ffi::PyObject, Option<Moments>) {
+    // SAFETY: as promised; the table says what the owner is.
+    unsafe {
+        if !ptr::eq(handle.table, &STAMPED) {
+            return (take(handle), None);
+        }
+        let cell: *mut Stamped = handle.owner.cast();
+        let moments = (*cell).moments;
+        let object = (*cell).cell.value;
+        ffi::Py_XINCREF(object);
+        drop_cell(cell.cast());
+        (object, Some(moments))
+    }
+}
+
 /// # Safety
 /// Attached; the caller gives one reference up.
 #[inline(always)]
@@ -234,10 +296,15 @@ unsafe fn free_cell(cell: *mut Cell) {
     // SAFETY: the last reference has gone, and nothing else points to an unlinked cell.
     unsafe {
         unlink(cell);
-        let cell = Box::from_raw(cell);
+        let (value, keep) = ((*cell).value, (*cell).keep);
+        if (*cell).stamped {
+            drop(Box::<Stamped>::from_raw(cell.cast()));
+        } else {
+            drop(Box::from_raw(cell));
+        }
         // Dropping objects runs code, so the cell is out of every structure by now.
-        outcall::release(cell.value);
-        outcall::release(cell.keep);
+        outcall::release(value);
+        outcall::release(keep);
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `caller` | Python as the engine's language |
 //! | `signature`, `encode`, `intern`, `content`, `arrow` | from arguments to key bytes |
 //! | `handle` | Python objects as backends hold them |
+//! | `background` | loads that nobody has to wait for |
 //! | `awaitable` | what a hit of an asynchronous function returns |
 //! | `loads`, `operations`, `backend`, `config` | what the Python layer is built on |
 //! | `lease` | what locks are built on |
@@ -22,6 +23,7 @@
 mod arrow;
 mod awaitable;
 mod backend;
+mod background;
 mod caller;
 mod config;
 mod content;
@@ -89,6 +91,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<lease::LeaseWait>()?;
     module.add_class::<loads::Load>()?;
     module.add_class::<loads::Flight>()?;
+    module.add_class::<background::Background>()?;
+    module.add_class::<caller::KeptError>()?;
     module.add_class::<storage::Format>()?;
     module.add_class::<storage::Keyring>()?;
     module.add_class::<stream::Stream>()?;
@@ -106,6 +110,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         backend::load_plugin,
         lease::acquire_lease,
         loads::begin,
+        loads::refresh_load,
+        loads::monotonic,
         operations::make,
         operations::set_tiers,
         operations::tiers,

@@ -1,14 +1,17 @@
 //! The steps of a load, for the driver of asynchronous calls (`retainit._drive`).
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use retainit_core::abi::call::NEVER;
+use retainit_core::clock;
 use retainit_core::flight::{Flight as CoreFlight, Landing};
+use retainit_core::freshness::later;
 use retainit_core::function::Function as Engine;
-use retainit_core::load::{Life, Load as CoreLoad, Step};
+use retainit_core::load::{self, Answer, Given, Hit, Life, Load as CoreLoad, Step};
 
 use crate::caller::{self, Objects, Shared, FLIGHTS};
 use crate::errors;
@@ -24,20 +27,43 @@ pub struct Load {
     keep: Option<Py<PyAny>>,
     flight: Arc<CoreFlight<Shared>>,
     inner: Mutex<Option<CoreLoad<Shared>>>,
-    /// How long the result is kept.
-    life: Mutex<Life>,
+    /// What is kept, and for how long.
+    kept: Mutex<Option<(Py<PyAny>, Life)>>,
+    /// What everybody is answered with instead of what tiers or the function gave.
+    fallback: Mutex<Option<Arc<Shared>>>,
     /// Whether reading or storing may block.
     #[pyo3(get)]
     may_block: bool,
+    /// Whether callers wait no longer than the function's rules allow.
+    #[pyo3(get)]
+    limits_waits: bool,
 }
 
-/// A load that somebody else leads.
+/// A load that somebody else leads, or that goes on while its caller waits no longer than it has to.
 #[pyclass(module = "retainit._native", frozen)]
 pub struct Flight {
+    function: Py<PyAny>,
     engine: Arc<Engine>,
     flight: Arc<CoreFlight<Shared>>,
+    /// Whether it is the caller's own.
+    #[pyo3(get)]
+    own: bool,
+    /// Whether the caller takes what tiers have.
+    reads: bool,
+    /// When the caller's call began, on the monotonic clock.
+    entered: i64,
+    /// Whether the caller has waited long enough, and falls back.
+    impatient: Mutex<Option<Arc<Shared>>>,
     /// Flights that were declared to wait for this one.
     holding: Mutex<Vec<Arc<CoreFlight<Shared>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn value(object: Bound<'_, PyAny>) -> Option<Arc<Shared>> {
+    Some(Arc::new(Shared::Value(object.unbind())))
 }
 
 impl Load {
@@ -56,7 +82,7 @@ impl Load {
         // Taken out meanwhile: reading may release the interpreter, and no lock of ours is held then.
         let load = self.take().ok_or_else(|| PyRuntimeError::new_err("the load has ended"))?;
         let result = step(&load, &objects, py);
-        *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = Some(load);
+        *lock(&self.inner) = Some(load);
         // SAFETY: attached, no lock held.
         unsafe { handle::drain() };
         objects.interrupted()?;
@@ -64,17 +90,43 @@ impl Load {
     }
 
     fn take(&self) -> Option<CoreLoad<Shared>> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.inner).take()
     }
 }
 
 #[pymethods]
 impl Load {
-    /// Reads the tiers: `(value,)` or `None`.
-    fn read(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
-        let found =
-            self.with(py, |load, objects, _| load.read(objects).map(|found| found.map(Bound::unbind)))?;
-        Ok(found.map_err(|error| errors::from_core(&error))?.map(|value| (value,)))
+    /// Reads the tiers: `(value, tier)` where that answers the caller, with the tier from which on a refresh is
+    /// wanted, or `None`. Else `None`: the function is to run.
+    fn read(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>, Option<usize>)>> {
+        let answer = self.with(py, |load, objects, py| {
+            let Some(hit) = load.read(objects)? else { return Ok(None) };
+            if load.is_refresh() {
+                // Nobody waits for it: a value that is not fresh is of no use.
+                let Hit { found, .. } = hit;
+                let fresh = found.state == retainit_core::freshness::State::Fresh;
+                return Ok(fresh.then(|| (found.object.unbind(), None)));
+            }
+            Ok(match load.answer(hit, value) {
+                Answer::Found(object, refresh) => Some((object.unbind(), refresh)),
+                Answer::Fallback(shared) => self.fall(py, shared).map(|object| (object, None)),
+                Answer::Nothing => None,
+            })
+        })?;
+        answer.map_err(|error: retainit_core::Error| errors::from_core(&error))
+    }
+
+    /// Before the function runs: `(value,)` where it must not, because too many runs of it that have been given
+    /// up go on, and there is something to fall back on.
+    ///
+    /// Raises `LoadTimeoutError` where there is not.
+    fn refused(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
+        let refused = self.with(py, |load, _, _| load.refused())?;
+        match refused {
+            None => Ok(None),
+            Some(Some(shared)) => Ok(self.fall(py, shared).map(|object| (object,))),
+            Some(None) => Err(caller::timed_out(function::of(self.function.bind(py))?.cold()?)),
+        }
     }
 
     /// Finds out whether a result is to be stored, and for how long.
@@ -90,42 +142,87 @@ impl Load {
             said.or_else(|error| load.failed(error).map(|()| Life::Unkept))
         })?;
         let life = life.map_err(|error| errors::from_core(&error))?;
-        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = life;
-        Ok(life != Life::Unkept)
+        *lock(&self.kept) = Some((value, life));
+        // One that is not kept may have to replace one that was.
+        let met = self.with(py, |load, _, _| load.has_met())?;
+        Ok(life != Life::Unkept || met)
     }
 
-    /// Stores a result in every tier, unless it was invalidated meanwhile.
-    fn store(&self, py: Python<'_>, value: Py<PyAny>) -> PyResult<()> {
-        let life = *self.life.lock().unwrap_or_else(PoisonError::into_inner);
-        self.with(py, |load, objects, py| load.store(objects, value.bind(py), life))?
+    /// The same for what the function raised.
+    fn keeps_error(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let raised = PyErr::from_value(error.clone());
+        let kept = self.with(py, |_, objects, _| {
+            objects.kept_error(&raised).map(|(object, life)| (object.unbind(), life))
+        })?;
+        let keeps = kept.is_some();
+        *lock(&self.kept) = kept;
+        Ok(keeps)
+    }
+
+    /// Stores what is kept in every tier, unless it was invalidated meanwhile.
+    fn store(&self, py: Python<'_>) -> PyResult<()> {
+        let Some((value, life)) = lock(&self.kept).take() else { return Ok(()) };
+        self.with(py, |load, objects, py| load.store(&FLIGHTS, objects, value.bind(py), life))?
             .map_err(|error| errors::from_core(&error))
     }
 
-    /// Counts a run of the function that did not read before.
-    fn count_miss(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, |load, _, _| load.count_miss())
+    /// The function begins to run.
+    fn runs(&self, py: Python<'_>, read: bool) -> PyResult<()> {
+        self.with(py, |load, _, _| {
+            if !read {
+                load.replaces();
+            }
+            load.count_miss();
+            load.runs();
+        })
     }
 
-    /// Ends the load with a value that `read` gave.
-    fn land_found(&self, value: Py<PyAny>) {
-        if let Some(load) = self.take() {
-            load.land_found(|| Some(Arc::new(Shared::Value(value))));
+    /// Ends the load with a value that `read` or `refused` gave.
+    fn land_found(&self, object: Bound<'_, PyAny>) {
+        let Some(load) = self.take() else { return };
+        match lock(&self.fallback).take() {
+            Some(fallback) => load.land_fallback(fallback),
+            None => load.land_found(|| value(object)),
         }
     }
 
     /// Ends the load with a value for everybody who joined.
-    fn land(&self, value: Py<PyAny>) {
+    fn land(&self, object: Bound<'_, PyAny>) {
         if let Some(load) = self.take() {
-            load.land(Some(Arc::new(Shared::Value(value))));
+            load.land(value(object));
         }
     }
 
-    /// Ends the load with an exception: everybody who joined gets it, unless it concerns only the
-    /// caller it hit (a cancellation, an interrupt); then they start again.
-    fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>) {
-        if let Some(load) = self.take() {
-            load.land(caller::share(py, Err(&PyErr::from_value(error))));
+    /// Ends the load with what the function raised: `(value,)` where everybody falls back on that. Else
+    /// everybody who joined gets the exception, unless it concerns only the caller it hit (a cancellation, an
+    /// interrupt); then they start again.
+    fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>, kept: bool) -> Option<(Py<PyAny>,)> {
+        let load = self.take()?;
+        let failed = !kept && (error.is_instance_of::<PyException>() || load.is_refresh());
+        if let Some(fallback) = failed.then(|| load.fall_back()).flatten() {
+            if !self.limits_waits {
+                load.function().counters.stale.fetch_add(1, Ordering::Relaxed);
+            }
+            let fell = self.fall(py, fallback.clone()).map(|object| (object,));
+            load.land_fallback(fallback);
+            return fell;
         }
+        load.land(caller::share(py, Err(&PyErr::from_value(error))));
+        None
+    }
+
+    /// Its flight, for a caller that waits no longer than it has to.
+    fn followed(&self, py: Python<'_>, read: bool, entered: i64) -> PyResult<Flight> {
+        Ok(Flight {
+            function: self.function.clone_ref(py),
+            engine: function::of(self.function.bind(py))?.cold()?.engine.clone(),
+            flight: self.flight.clone(),
+            own: true,
+            reads: read,
+            entered,
+            impatient: Mutex::default(),
+            holding: Mutex::default(),
+        })
     }
 
     /// Makes what runs in this context part of the load; the token undoes it.
@@ -145,6 +242,15 @@ impl Load {
     }
 }
 
+impl Load {
+    /// Notes what everybody is answered with, which the caller gets too.
+    fn fall(&self, py: Python<'_>, shared: Arc<Shared>) -> Option<Py<PyAny>> {
+        let object = caller::unshare(py, &shared).ok()?.unbind();
+        *lock(&self.fallback) = Some(shared);
+        Some(object)
+    }
+}
+
 #[pymethods]
 impl Flight {
     /// Whether this context may wait for it: waiting must not close a circle. What is declared here is
@@ -154,13 +260,13 @@ impl Flight {
         if !FLIGHTS.may_wait(&holding, &self.flight) {
             return false;
         }
-        *self.holding.lock().unwrap_or_else(PoisonError::into_inner) = holding;
+        *lock(&self.holding) = holding;
         true
     }
 
     /// Takes back what `may_wait` declared.
     fn waited(&self) {
-        let holding = std::mem::take(&mut *self.holding.lock().unwrap_or_else(PoisonError::into_inner));
+        let holding = std::mem::take(&mut *lock(&self.holding));
         FLIGHTS.waited(&holding, &self.flight);
     }
 
@@ -176,23 +282,57 @@ impl Flight {
         }));
     }
 
-    /// What it landed with: `(value,)`, or `None` if those who waited have to start again.
+    /// How long to wait in seconds before `expire` is to be asked; `None`: until it lands.
+    fn patience(&self) -> Option<f64> {
+        let rules = &self.engine.policy().rules;
+        rules.limit_waits().then(|| {
+            let now = clock::monotonic();
+            let soft = if self.reads { later(self.entered, rules.soft_timeout) } else { NEVER };
+            let hard = later(self.flight.started(), rules.hard_timeout);
+            clock::glance(if now < soft { soft.min(hard) } else { hard }).as_secs_f64()
+        })
+    }
+
+    /// Whether the caller need not wait any more, because the function's rules say so.
+    fn expire(&self) -> bool {
+        let rules = &self.engine.policy().rules;
+        let now = clock::monotonic();
+        if now >= later(self.flight.started(), rules.hard_timeout) {
+            load::give_up(&FLIGHTS, &self.engine, &self.flight);
+            return true;
+        }
+        if !self.reads || now < later(self.entered, rules.soft_timeout) {
+            return false;
+        }
+        let fallback = self.flight.fallback();
+        let expired = fallback.is_some();
+        *lock(&self.impatient) = fallback;
+        expired
+    }
+
+    /// What the caller gets: `(value,)`, or `None` if it has to start again.
     ///
-    /// Raises what the function raised.
+    /// Raises what the function raised, and `LoadTimeoutError`.
     fn landing(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
-        match self.flight.landing() {
-            Some(Landing::Shared(shared)) => {
-                self.engine.counters.hits.fetch_add(1, Ordering::Relaxed);
-                caller::unshare(py, &shared).map(|value| Some((value.unbind(),)))
-            }
-            Some(Landing::Found | Landing::Abandoned) | None => Ok(None),
+        let impatient = lock(&self.impatient).take().map(Landing::FellBack);
+        let Some(landing) = self.flight.landing().or(impatient) else { return Ok(None) };
+        match load::given(&self.engine, &self.flight, landing, self.own, self.reads) {
+            Given::Shared(shared) => caller::unshare(py, &shared).map(|value| Some((value.unbind(),))),
+            Given::TimedOut => Err(caller::timed_out(function::of(self.function.bind(py))?.cold()?)),
+            Given::Found | Given::Nothing => Ok(None),
         }
     }
 
     /// Whether it found a value that everybody who waited is to `reread`.
     #[getter]
     fn found(&self) -> bool {
-        matches!(self.flight.landing(), Some(Landing::Found))
+        self.reads && matches!(self.flight.landing(), Some(Landing::Found))
+    }
+
+    /// Whether it goes on in the background, so that nobody has to wait for it who finds a value.
+    #[getter]
+    fn refreshing(&self) -> bool {
+        self.reads && self.flight.is_refreshing()
     }
 
     /// Identifies the flight while it lasts.
@@ -202,27 +342,76 @@ impl Flight {
     }
 }
 
-/// Starts a load of `key` or finds the one under way: a `Load` or a `Flight`.
+fn led(function: &Bound<'_, PyAny>, key: &Key, load: CoreLoad<Shared>) -> Load {
+    Load {
+        function: function.clone().unbind(),
+        keep: key.keep.as_ref().map(|keep| keep.clone_ref(function.py())),
+        flight: load.flight().clone(),
+        may_block: load.may_block(),
+        limits_waits: load.function().policy().rules.limit_waits(),
+        inner: Mutex::new(Some(load)),
+        kept: Mutex::default(),
+        fallback: Mutex::default(),
+    }
+}
+
+/// Starts a load of `key` or finds the one under way: a `Load` or a `Flight`. The call began at `entered` (see
+/// `monotonic`), and takes what tiers have if it reads.
 #[pyfunction]
-pub fn begin<'py>(function: &Bound<'py, PyAny>, key: &Bound<'py, Key>) -> PyResult<Bound<'py, PyAny>> {
+pub fn begin<'py>(
+    function: &Bound<'py, PyAny>,
+    key: &Bound<'py, Key>,
+    read: bool,
+    entered: i64,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = function.py();
     let engine = &function::of(function)?.cold()?.engine;
     let key = key.get();
     match CoreLoad::begin(&FLIGHTS, engine, key.call.clone()) {
         Step::Wait(flight) => {
-            Ok(Bound::new(py, Flight { engine: engine.clone(), flight, holding: Mutex::default() })?
-                .into_any())
-        }
-        Step::Load(load) => {
-            let load = Load {
+            let flight = Flight {
                 function: function.clone().unbind(),
-                keep: key.keep.as_ref().map(|keep| keep.clone_ref(py)),
-                flight: load.flight().clone(),
-                may_block: load.may_block(),
-                inner: Mutex::new(Some(load)),
-                life: Mutex::new(Life::Own),
+                engine: engine.clone(),
+                flight,
+                own: false,
+                reads: read,
+                entered,
+                impatient: Mutex::default(),
+                holding: Mutex::default(),
             };
-            Ok(Bound::new(py, load)?.into_any())
+            Ok(Bound::new(py, flight)?.into_any())
         }
+        Step::Load(load) => Ok(Bound::new(py, led(function, key, load))?.into_any()),
     }
+}
+
+/// Starts a load of `key` for the background, which reads the tiers from `first` on; `None` where there is a
+/// reason not to.
+///
+/// # Errors
+/// Out of memory.
+pub fn begin_refresh<'py>(
+    function: &Bound<'py, PyAny>,
+    key: &Key,
+    first: usize,
+) -> PyResult<Option<Bound<'py, Load>>> {
+    let engine = &function::of(function)?.cold()?.engine;
+    let load = CoreLoad::begin_refresh(&FLIGHTS, engine, &key.call, first);
+    load.map(|load| Bound::new(function.py(), led(function, key, load))).transpose()
+}
+
+/// As the engine's `begin_refresh`, for the driver.
+#[pyfunction]
+pub fn refresh_load<'py>(
+    function: &Bound<'py, PyAny>,
+    key: &Bound<'py, Key>,
+    first: usize,
+) -> PyResult<Option<Bound<'py, Load>>> {
+    begin_refresh(function, key.get(), first)
+}
+
+/// The process's monotonic clock, in nanoseconds.
+#[pyfunction]
+pub fn monotonic() -> i64 {
+    clock::monotonic()
 }

@@ -1,21 +1,23 @@
 //! Calls that the fast path did not answer.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::Ordering;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use retainit_core::abi::call::NEVER;
+use retainit_core::freshness::State;
 use retainit_core::key::{self, tag, KeyBuffer};
 use retainit_core::pipeline::{self, Mode};
-use retainit_core::tier::CallKey;
+use retainit_core::tier::{CallKey, Found};
 
-use crate::caller::{Objects, PythonCall, FLIGHTS};
+use crate::caller::{KeptError, Objects, PythonCall, FLIGHTS};
 use crate::encode::Encoder;
 use crate::function::{self, Cold, Function};
 use crate::once::Once;
-use crate::{awaitable, errors, handle, outcall, signature, state};
+use crate::{awaitable, errors, handle, loads, outcall, signature, state};
 
 /// A call's key.
 #[pyclass(module = "retainit._native", frozen)]
@@ -123,21 +125,50 @@ fn answer<'py>(
         return outcall::call(cold.wrapped.bind(py), &arguments, keywords.as_ref());
     };
     let objects = Objects::new(py, cold, key.keep.as_ref().map(|keep| keep.bind(py).clone()));
-    if let Some(value) = look(&objects, &key.call)? {
-        this.count_hit();
-        let value = copied(cold, value)?;
-        if this.is_asynchronous() {
-            // SAFETY: attached; the value's reference passes over.
-            return unsafe {
-                Bound::from_owned_ptr_or_err(py, awaitable::ready(value.into_ptr(), function.as_ptr()))
-            };
+    let mut found = look(&objects, &key.call);
+    if this.is_asynchronous() {
+        // What is kept of an exception is raised by awaiting.
+        found = found.filter(|found| !found.object.is_instance_of::<KeptError>());
+    }
+    let call = PythonCall { objects, function: function.clone(), arguments, keywords };
+    let Some(Found { object, state, .. }) = found else {
+        let PythonCall { arguments, keywords, .. } = call;
+        if let Some(drive) = &cold.drive {
+            return outcall::call(drive.bind(py), (function, key, arguments, keywords), None);
         }
-        return Ok(value);
+        let call = PythonCall { arguments, keywords, ..call };
+        return run(cold, call, &key.call, Mode::Read);
+    };
+    this.count_hit();
+    if state == State::Stale {
+        cold.engine.counters.stale.fetch_add(1, Ordering::Relaxed);
     }
-    if let Some(drive) = &cold.drive {
-        return outcall::call(drive.bind(py), (function, key, arguments, keywords), None);
+    if state != State::Fresh {
+        refresh(&call, &key)?;
     }
-    run(cold, PythonCall { objects, arguments, keywords }, &key.call, Mode::Read)
+    let value = copied(cold, object)?;
+    if this.is_asynchronous() {
+        // SAFETY: attached; the value's reference passes over.
+        return unsafe {
+            Bound::from_owned_ptr_or_err(py, awaitable::ready(value.into_ptr(), function.as_ptr()))
+        };
+    }
+    Ok(value)
+}
+
+/// Starts a refresh of what was found in the first tier, unless there is a reason not to.
+fn refresh(call: &PythonCall<'_, '_>, key: &Key) -> PyResult<()> {
+    let engine = &call.objects.cold.engine;
+    if call.objects.cold.drive.is_none() {
+        pipeline::refresh(&FLIGHTS, engine, call, &key.call, 1);
+        return Ok(());
+    }
+    static REFRESH: Once<Py<PyAny>> = Once::new();
+    if let Some(load) = loads::begin_refresh(&call.function, key, 1)? {
+        let start = REFRESH.import(call.function.py(), "retainit._drive", "refresh")?;
+        outcall::call(start, (load, &call.function, &call.arguments, &call.keywords), None)?;
+    }
+    Ok(())
 }
 
 /// Answers a synchronous call through the engine.
@@ -160,23 +191,28 @@ pub fn run<'py>(
 /// What a caller gets of a kept value.
 ///
 /// # Errors
-/// What copying raised.
+/// The exception that is kept in place of a value, and what copying raised.
 pub fn copied<'py>(cold: &Cold, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if let Ok(kept) = value.cast_exact::<KeptError>() {
+        static RAISED: Once<Py<PyAny>> = Once::new();
+        // Everybody raises one of their own, which gets a traceback.
+        let raised = RAISED.import(value.py(), "retainit._exceptions", "raised")?;
+        return Err(PyErr::from_value(outcall::call(raised, (kept.get().error.bind(value.py()),), None)?));
+    }
     match &cold.copy {
         None => Ok(value),
         Some(copy) => outcall::call(copy.bind(value.py()), (value,), None),
     }
 }
 
-/// Asks the first tier, where that is only a look.
-fn look<'py>(objects: &Objects<'_, 'py>, key: &CallKey) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let tiers = objects.cold.engine.tiers();
-    let Some(first) = tiers.first().filter(|tier| !tier.may_block()) else { return Ok(None) };
-    match first.read(objects, key, |error| objects.cold.engine.note(&error)) {
-        Ok(found) => Ok(found.map(|found| found.object)),
-        // The engine will meet the same failure, and count it.
-        Err(_) => Ok(None),
-    }
+/// Asks the first tier for an answer, where that is only a look.
+fn look<'py>(objects: &Objects<'_, 'py>, key: &CallKey) -> Option<Found<Bound<'py, PyAny>>> {
+    let engine = &objects.cold.engine;
+    let tiers = engine.tiers();
+    let first = tiers.first().filter(|tier| !tier.may_block())?;
+    // The engine will meet the same failure, and count it.
+    let found = first.read(engine, objects, key, |error| engine.note(&error)).ok()??;
+    found.state.is_answer().then_some(found)
 }
 
 /// Whether caching is disabled here and now. Drains what was released on the way.

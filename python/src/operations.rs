@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use retainit_core::abi::call::NEVER;
+use retainit_core::freshness::{RefreshAhead, Rules};
 use retainit_core::function::{Function as Engine, Identity, Policy};
 use retainit_core::key::{storage_key, tag, KeyBuffer};
-use retainit_core::load;
 use retainit_core::pipeline::Mode;
 use retainit_core::tier::Tier;
+use retainit_core::{change, load};
 
 use crate::backend::Backend;
 use crate::caller::{self, Objects, PythonCall, FLIGHTS};
@@ -44,7 +45,11 @@ pub fn make<'py>(
     let policy = Policy {
         jitter: option("jitter")?.map_or(Ok(0.0), |value| value.extract())?,
         strict: option("strict")?.map_or(Ok(false), |value| value.extract())?,
+        rules: rules(&option)?,
+        in_thread: option("run_in_thread")?.map_or(Ok(false), |value| value.extract())?,
     };
+    let errors = object("errors")?;
+    let stamped = policy.rules.need_moments() || errors.is_some();
     let drive = object("drive")?;
     function::new(
         py,
@@ -59,6 +64,8 @@ pub fn make<'py>(
                 key_builder: object("key_builder")?,
                 copy: object("copy")?,
                 life: object("life")?,
+                errors,
+                stamped,
                 by_equality: option("typed")?.map(|value| value.extract()).transpose()?,
                 interns: Interns::new(py),
                 local: true.into(),
@@ -67,6 +74,25 @@ pub fn make<'py>(
             },
         },
     )
+}
+
+/// What the options say of time, in seconds.
+fn rules<'py>(option: &dyn Fn(&str) -> PyResult<Option<Bound<'py, PyAny>>>) -> PyResult<Rules> {
+    let duration = |name: &str, unset: i64| -> PyResult<i64> {
+        option(name)?.map_or(Ok(unset), |value| Ok(caller::nanoseconds(value.extract()?)))
+    };
+    let refresh_ahead = match option("refresh_ahead")? {
+        None => RefreshAhead::Off,
+        Some(value) if value.is_instance_of::<PyString>() => RefreshAhead::Early,
+        Some(value) => RefreshAhead::Share(value.extract()?),
+    };
+    Ok(Rules {
+        refresh_ahead,
+        stale_ttl: duration("stale_ttl", 0)?,
+        stale_if_error: duration("stale_if_error", 0)?,
+        soft_timeout: duration("soft_timeout", NEVER)?,
+        hard_timeout: duration("hard_timeout", NEVER)?,
+    })
 }
 
 /// Backend, format, seconds to live or `None`, namespace.
@@ -192,11 +218,8 @@ pub fn peek<'py>(
     let key = key.get();
     let objects = objects(this, function.py(), Some(key))?;
     let engine = &this.cold()?.engine;
-    let found = load::read(engine, &engine.tiers(), &objects, &key.call);
-    match finish(&objects, found)? {
-        Some((_, found)) => Ok(Some((miss::copied(this.cold()?, found.object)?,))),
-        None => Ok(None),
-    }
+    let found = load::peek(engine, &objects, &key.call);
+    finish(&objects, found)?.map(|found| Ok((miss::copied(this.cold()?, found)?,))).transpose()
 }
 
 /// What a load found that the caller had joined, as `(value,)`; `None` if it has gone meanwhile.
@@ -230,7 +253,7 @@ pub fn put<'py>(
     let key = key.get();
     let objects = objects(this, function.py(), Some(key))?;
     let life = caller::lifetime(life)?;
-    let result = load::put(&FLIGHTS, &this.cold()?.engine, &objects, &key.call, value, life);
+    let result = change::put(&FLIGHTS, &this.cold()?.engine, &objects, &key.call, value, life);
     finish(&objects, result)
 }
 
@@ -239,7 +262,7 @@ pub fn put<'py>(
 pub fn delete<'py>(function: &Bound<'py, PyAny>, key: &Bound<'py, Key>) -> PyResult<bool> {
     let this = function::of(function)?;
     let objects = objects(this, function.py(), None)?;
-    let result = load::delete(&FLIGHTS, &this.cold()?.engine, &objects, &key.get().call);
+    let result = change::delete(&FLIGHTS, &this.cold()?.engine, &objects, &key.get().call);
     finish(&objects, result)
 }
 
@@ -250,10 +273,11 @@ pub fn clear(function: &Bound<'_, PyAny>) -> PyResult<()> {
     miss::resolve(function, this)?;
     let objects = objects(this, function.py(), None)?;
     let cold = this.cold()?;
-    let result = load::clear(&FLIGHTS, &cold.engine, &objects);
+    let result = change::clear(&FLIGHTS, &cold.engine, &objects);
     this.reset_hits();
     let counters = &cold.engine.counters;
-    for counter in [&counters.hits, &counters.misses, &counters.errors, &counters.evictions] {
+    let all = [&counters.hits, &counters.misses, &counters.stale, &counters.errors, &counters.evictions];
+    for counter in all {
         counter.store(0, Ordering::Relaxed);
     }
     finish(&objects, result)
@@ -271,12 +295,13 @@ pub fn refresh<'py>(
     let this = function::of(function)?;
     let key = key.get();
     let objects = objects(this, function.py(), Some(key))?;
-    miss::run(this.cold()?, PythonCall { objects, arguments, keywords }, &key.call, Mode::Refresh)
+    let call = PythonCall { objects, function: function.clone(), arguments, keywords };
+    miss::run(this.cold()?, call, &key.call, Mode::Refresh)
 }
 
-/// `(hits, misses, errors, evictions, entries)`.
+/// `(hits, misses, errors, evictions, entries, stale)`.
 #[pyfunction]
-pub fn info(function: &Bound<'_, PyAny>) -> PyResult<(u64, u64, u64, u64, u64)> {
+pub fn info(function: &Bound<'_, PyAny>) -> PyResult<(u64, u64, u64, u64, u64, u64)> {
     let this = function::of(function)?;
     miss::resolve(function, this)?;
     let engine = &this.cold()?.engine;
@@ -295,5 +320,6 @@ pub fn info(function: &Bound<'_, PyAny>) -> PyResult<(u64, u64, u64, u64, u64)> 
         count(&counters.errors),
         count(&counters.evictions),
         entries,
+        count(&counters.stale),
     ))
 }

@@ -146,8 +146,8 @@ def test_a_value_that_is_set_is_kept_whatever_it_is(clock: Any) -> None:
     assert (function.cache_get(1), function.cache_get(2)) == (MISSING, 7)
 
 
-def test_a_refresh_that_is_not_kept_leaves_what_was_there() -> None:
-    results = iter([1, None])
+def test_a_refresh_that_is_not_kept_removes_what_was_there() -> None:
+    results = iter([1, None, 3])
 
     @retain(cache_none=False)
     def function() -> int | None:
@@ -155,7 +155,7 @@ def test_a_refresh_that_is_not_kept_leaves_what_was_there() -> None:
 
     assert function() == 1
     assert function.cache_refresh() is None
-    assert function() == 1
+    assert function() == 3
 
 
 @pytest.mark.parametrize("options", [{"cache_none": "no"}, {"cache_if": 5}])

@@ -1,0 +1,298 @@
+//! The table of loads under way, and the fence between them and invalidations.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use rapidhash::quality::RandomState;
+
+use super::{Flight, Landing};
+use crate::lock::Mutex;
+
+/// What a caller is to do about a key.
+pub enum Begin<T> {
+    /// Load it.
+    Lead(Lead<T>),
+    /// Somebody does: wait.
+    Join(Arc<Flight<T>>),
+}
+
+/// The duty to land a flight. Dropping it abandons the flight, so that no way of leaving leaves a
+/// waiter stuck.
+pub struct Lead<T> {
+    flights: Arc<Flights<T>>,
+    flight: Arc<Flight<T>>,
+}
+
+impl<T> Lead<T> {
+    /// The flight.
+    pub fn flight(&self) -> &Arc<Flight<T>> {
+        &self.flight
+    }
+
+    /// Lands with a value for everybody who joined.
+    pub fn share(self, value: Arc<T>) {
+        self.flights.remove(&self.flight);
+        self.flight.land(Landing::Shared(value));
+    }
+
+    /// Lands with an expired value for everybody who joined.
+    pub fn fall_back(self, value: Arc<T>) {
+        self.flights.remove(&self.flight);
+        self.flight.land(Landing::FellBack(value));
+    }
+
+    /// Lands for everybody who joined to read for themselves.
+    pub fn found(self) {
+        self.flights.remove(&self.flight);
+        self.flight.land(Landing::Found);
+    }
+}
+
+impl<T> Drop for Lead<T> {
+    fn drop(&mut self) {
+        self.flights.remove(&self.flight);
+        self.flight.land(Landing::Abandoned);
+    }
+}
+
+/// What an invalidation is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// One key.
+    Key(Vec<u8>),
+    /// All keys that start so; empty: everything.
+    Prefix(Vec<u8>),
+}
+
+impl Scope {
+    fn covers(&self, key: &[u8]) -> bool {
+        match self {
+            Scope::Key(exact) => exact == key,
+            Scope::Prefix(prefix) => key.starts_with(prefix),
+        }
+    }
+}
+
+const SHARDS: usize = 16;
+
+struct Shard<T> {
+    flights: HashMap<Arc<[u8]>, Arc<Flight<T>>, RandomState>,
+    /// Loads that were given up and still run.
+    strays: Vec<Arc<Flight<T>>>,
+    /// Invalidations under way: flights that begin meanwhile may read what is about to go, so they
+    /// are born fenced.
+    invalidating: Vec<(u64, Scope)>,
+}
+
+/// All loads under way, by local key.
+pub struct Flights<T> {
+    shards: [Mutex<Shard<T>>; SHARDS],
+    hasher: RandomState,
+    tickets: AtomicU64,
+    /// Guards the check for cycles and the edges it walks.
+    waits: Mutex<()>,
+}
+
+impl<T> Default for Flights<T> {
+    fn default() -> Self {
+        Flights {
+            shards: std::array::from_fn(|_| {
+                Mutex::new(Shard {
+                    flights: HashMap::default(),
+                    strays: Vec::new(),
+                    invalidating: Vec::new(),
+                })
+            }),
+            hasher: RandomState::default(),
+            tickets: AtomicU64::new(0),
+            waits: Mutex::new(()),
+        }
+    }
+}
+
+impl<T> Flights<T> {
+    fn shard(&self, key: &[u8]) -> &Mutex<Shard<T>> {
+        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+
+    /// Starts a load of `key`, or joins the one under way. A load that is `refreshing` goes on in the
+    /// background.
+    pub fn begin(self: &Arc<Self>, key: &[u8], refreshing: bool) -> Begin<T> {
+        let mut shard = self.shard(key).lock();
+        if let Some(flight) = shard.flights.get(key) {
+            return Begin::Join(flight.clone());
+        }
+        let fenced = shard.invalidating.iter().any(|(_, scope)| scope.covers(key));
+        let key: Arc<[u8]> = key.into();
+        let flight = Flight::new(key.clone(), fenced, refreshing);
+        if !fenced {
+            // A fenced flight is not joined: its value may be older than its followers' calls.
+            shard.flights.insert(key, flight.clone());
+        }
+        drop(shard);
+        Begin::Lead(Lead { flights: self.clone(), flight })
+    }
+
+    fn remove(&self, flight: &Arc<Flight<T>>) {
+        let mut shard = self.shard(&flight.key).lock();
+        if shard.flights.get(&flight.key).is_some_and(|found| Arc::ptr_eq(found, flight)) {
+            shard.flights.remove(&flight.key);
+        }
+        shard.strays.retain(|stray| !Arc::ptr_eq(stray, flight));
+    }
+
+    /// Gives up a load that takes too long: it lands, and becomes a stray. `false` if it has landed.
+    pub fn give_up(&self, flight: &Arc<Flight<T>>) -> bool {
+        let mut shard = self.shard(&flight.key).lock();
+        // In one of the two places at any time, so that no invalidation misses it.
+        if shard.flights.get(&flight.key).is_some_and(|found| Arc::ptr_eq(found, flight)) {
+            shard.flights.remove(&flight.key);
+        }
+        shard.strays.push(flight.clone());
+        drop(shard);
+        let first = flight.land(Landing::TimedOut);
+        if !first {
+            self.remove(flight);
+        }
+        first
+    }
+
+    /// Fences strays of the key of `flight`, which is about to store a newer value. May wait as
+    /// [`Flights::fence`] may.
+    pub fn supersede(&self, flight: &Arc<Flight<T>>) {
+        let is_older = |stray: &Arc<Flight<T>>| stray.key == flight.key && !Arc::ptr_eq(stray, flight);
+        let older: Vec<_> = {
+            let mut shard = self.shard(&flight.key).lock();
+            shard.strays.extract_if(.., |stray| is_older(stray)).collect()
+        };
+        older.iter().for_each(|stray| stray.fence());
+    }
+
+    /// Whether any load of the key of `flight` has been given up and still runs.
+    pub fn has_strays(&self, flight: &Flight<T>) -> bool {
+        self.shard(&flight.key).lock().strays.iter().any(|stray| stray.key == flight.key)
+    }
+
+    /// Fences loads that `scope` covers: those under way, and those that begin while the result is
+    /// held, because they may read what its holder is about to remove.
+    ///
+    /// May wait for writes in progress, so the caller must not hold what those writes need.
+    pub fn fence(&self, scope: &Scope) -> Fence<'_, T> {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let shards: Vec<&Mutex<Shard<T>>> = match scope {
+            Scope::Key(key) => vec![self.shard(key)],
+            Scope::Prefix(_) => self.shards.iter().collect(),
+        };
+        let mut fenced = Vec::new();
+        for shard in &shards {
+            let mut shard = shard.lock();
+            shard.invalidating.push((ticket, scope.clone()));
+            fenced.extend(shard.flights.extract_if(|key, _| scope.covers(key)).map(|(_, flight)| flight));
+            fenced.extend(shard.strays.extract_if(.., |stray| scope.covers(&stray.key)));
+        }
+        for flight in fenced {
+            flight.fence();
+        }
+        Fence { shards, ticket }
+    }
+
+    /// Declares that the code under `holding` (innermost last) is about to wait for `flight`.
+    /// `false` if that would close a circle: it must not wait then.
+    pub fn may_wait(&self, holding: &[Arc<Flight<T>>], flight: &Arc<Flight<T>>) -> bool {
+        let _waits = self.waits.lock();
+        let mut pending = vec![flight.clone()];
+        let mut seen: Vec<*const Flight<T>> = Vec::new();
+        while let Some(next) = pending.pop() {
+            if holding.iter().any(|held| Arc::ptr_eq(held, &next)) {
+                return false;
+            }
+            if !seen.contains(&Arc::as_ptr(&next)) {
+                seen.push(Arc::as_ptr(&next));
+                pending.extend(next.state.lock().awaits.iter().cloned());
+            }
+        }
+        for held in holding {
+            held.state.lock().awaits.push(flight.clone());
+        }
+        true
+    }
+
+    /// Takes back what [`Flights::may_wait`] declared.
+    pub fn waited(&self, holding: &[Arc<Flight<T>>], flight: &Arc<Flight<T>>) {
+        let _waits = self.waits.lock();
+        for held in holding {
+            let mut state = held.state.lock();
+            if let Some(at) = state.awaits.iter().position(|awaited| Arc::ptr_eq(awaited, flight)) {
+                state.awaits.swap_remove(at);
+            }
+        }
+    }
+
+    /// Number of loads under way.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().flights.len()).sum()
+    }
+
+    /// Whether no load is under way.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Before `fork`: takes all locks of the table and of its flights, so that the child finds them
+    /// free and whole. Waits for writes in progress, which need nothing of the caller.
+    pub fn fork_prepare(&self) {
+        std::mem::forget(self.waits.lock());
+        for shard in &self.shards {
+            let shard = shard.lock();
+            for flight in shard.flights.values().chain(&shard.strays) {
+                std::mem::forget(flight.gate.lock());
+                std::mem::forget(flight.state.lock());
+            }
+            std::mem::forget(shard);
+        }
+    }
+
+    /// After `fork`: frees the locks again. In the child the loads of the parent's other threads are
+    /// gone, so the table starts empty and the child runs its own.
+    ///
+    /// # Safety
+    /// Must follow [`Flights::fork_prepare`] on the same thread.
+    pub unsafe fn fork_done(&self, child: bool) {
+        for shard in &self.shards {
+            // SAFETY: taken by `fork_prepare` on this thread, as are the flights' locks.
+            let mut shard = unsafe { shard.make_guard_unchecked() };
+            let Shard { flights, strays, .. } = &mut *shard;
+            for flight in flights.values().chain(&*strays) {
+                // SAFETY: as above.
+                unsafe {
+                    drop(flight.state.make_guard_unchecked());
+                    drop(flight.gate.make_guard_unchecked());
+                }
+            }
+            if child {
+                // Their leaders run in the parent only; what they own is not the child's to drop.
+                std::mem::forget(std::mem::take(flights));
+                std::mem::forget(std::mem::take(strays));
+                shard.invalidating.clear();
+            }
+        }
+        // SAFETY: as above.
+        drop(unsafe { self.waits.make_guard_unchecked() });
+    }
+}
+
+/// An invalidation in progress; over when dropped.
+pub struct Fence<'a, T> {
+    shards: Vec<&'a Mutex<Shard<T>>>,
+    ticket: u64,
+}
+
+impl<T> Drop for Fence<'_, T> {
+    fn drop(&mut self) {
+        for shard in &self.shards {
+            shard.lock().invalidating.retain(|(ticket, _)| *ticket != self.ticket);
+        }
+    }
+}
