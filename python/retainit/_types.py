@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from retainit._config import BackendSpec
-from retainit._exceptions import Exceptions
+    from retainit._exceptions import Exceptions
     from retainit._function import Missing
     from retainit._info import CacheInfo
     from retainit._options import Duration, Size, Unset
