@@ -106,7 +106,9 @@ mod tests {
     fn jobs_run_beside_one_that_is_stuck_and_threads_are_used_again() {
         let helpers = Helpers::default();
         let (free, stuck) = channel::<()>();
-        helpers.run(move || drop(stuck.recv()));
+        helpers.run(move || {
+            let _ = stuck.recv();
+        });
         let (sender, receiver) = channel();
         for number in 0..100 {
             let sender = sender.clone();
@@ -134,7 +136,9 @@ mod tests {
         let gate = Arc::new(std::sync::Barrier::new(MOST + 1));
         for _ in 0..MOST {
             let gate = gate.clone();
-            helpers.run(move || drop(gate.wait()));
+            helpers.run(move || {
+                gate.wait();
+            });
         }
         helpers.run(move || sender.send(()).unwrap());
         assert!(receiver.try_recv().is_err() && helpers.0.lock().threads == MOST);

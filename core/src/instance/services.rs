@@ -39,10 +39,10 @@ impl Instance {
     /// `LEASE`: prolongs a lease; `false` if it was lost.
     pub fn lease_renew(&self, name: &[u8], ttl: i64, lease: &Lease) -> Result<bool> {
         let renew = self.need(self.table.lease_renew, "lease_renew")?;
-        // SAFETY: see `read`.
         let request = || Request::LeaseRenew { name: name.to_vec(), ttl, lease: *lease };
-        let answer = self.call("lease_renew", request, |call| unsafe {
-            renew(self.handle, call, Slice::new(name), ttl, lease)
+        let answer = self.call("lease_renew", request, |call| {
+            // SAFETY: see `read`.
+            unsafe { renew(self.handle, call, Slice::new(name), ttl, lease) }
         })?;
         self.held("lease_renew", &answer)
     }
@@ -50,10 +50,10 @@ impl Instance {
     /// `LEASE`: gives a lease back; `false` if it was lost.
     pub fn lease_release(&self, name: &[u8], lease: &Lease) -> Result<bool> {
         let release = self.need(self.table.lease_release, "lease_release")?;
-        // SAFETY: see `read`.
         let request = || Request::LeaseRelease { name: name.to_vec(), lease: *lease };
-        let answer = self.call("lease_release", request, |call| unsafe {
-            release(self.handle, call, Slice::new(name), lease)
+        let answer = self.call("lease_release", request, |call| {
+            // SAFETY: see `read`.
+            unsafe { release(self.handle, call, Slice::new(name), lease) }
         })?;
         self.held("lease_release", &answer)
     }
