@@ -28,9 +28,11 @@ pub fn acquire(
     let holder = token::fresh();
     database.commit(connection, wait, |connection| {
         connection.transaction(|sql| {
-            // One counter for all names, so that a fence never falls back when a lease's row is removed.
-            let fence: i64 =
-                sql.prepare_cached("UPDATE fence SET last = last + 1 WHERE id = 1 RETURNING last")?.query_row([], |row| row.get(0))?;
+            // One counter for all names, so that a fence never falls back when a lease's row is removed. And at
+            // least the time: a loss of power may take the last commits back, and numbers that were given with them.
+            let fence: i64 = sql
+                .prepare_cached("UPDATE fence SET last = max(last + 1, ?1) WHERE id = 1 RETURNING last")?
+                .query_row([now / 1_000], |row| row.get(0))?;
             let taken = sql
                 .prepare_cached(
                     "INSERT INTO lease (name, holder, expires, fence) VALUES (?1, ?2, ?3, ?4)
