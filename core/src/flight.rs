@@ -49,12 +49,22 @@ impl<T> Clone for Landing<T> {
     }
 }
 
+/// What a load is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// For callers who found nothing.
+    Load,
+    /// To replace what is kept, for a caller who wants that: others may have what is kept meanwhile.
+    Replace,
+    /// The same in the background: nobody has to wait for it.
+    Refresh,
+}
+
 /// One load under way.
 pub struct Flight<T> {
     key: Arc<[u8]>,
     fenced: AtomicBool,
-    /// Whether it goes on in the background, so that nobody has to wait for it.
-    refreshing: bool,
+    purpose: Purpose,
     /// When it began, on the monotonic clock.
     started: i64,
     /// Held while the value is written into tiers; fencing takes it, so that a fence that was set
@@ -75,11 +85,11 @@ struct State<T> {
 }
 
 impl<T> Flight<T> {
-    fn new(key: Arc<[u8]>, fenced: bool, refreshing: bool) -> Arc<Self> {
+    fn new(key: Arc<[u8]>, fenced: bool, purpose: Purpose) -> Arc<Self> {
         Arc::new(Flight {
             key,
             fenced: AtomicBool::new(fenced),
-            refreshing,
+            purpose,
             started: clock::monotonic(),
             gate: Mutex::new(()),
             state: Mutex::new(State {
@@ -99,7 +109,12 @@ impl<T> Flight<T> {
 
     /// Whether it goes on in the background, so that nobody has to wait for it.
     pub fn is_refreshing(&self) -> bool {
-        self.refreshing
+        self.purpose == Purpose::Refresh
+    }
+
+    /// Whether there may be an answer beside it, for whoever would join it.
+    pub fn replaces(&self) -> bool {
+        self.purpose != Purpose::Load
     }
 
     /// When it began, on the monotonic clock.

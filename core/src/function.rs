@@ -152,6 +152,12 @@ impl Function {
         self.strays.fetch_add(change, Ordering::Relaxed);
     }
 
+    /// In a forked child: no run of the parent's threads goes on here.
+    pub(crate) fn forget_strays() {
+        let functions: Vec<Arc<Function>> = ALL.lock().values().filter_map(Weak::upgrade).collect();
+        functions.iter().for_each(|function| function.strays.store(0, Ordering::Relaxed));
+    }
+
     /// Replaces its tiers.
     pub fn set_tiers(&self, tiers: Vec<Tier>) {
         let old = std::mem::replace(&mut *self.tiers.lock(), tiers.into());

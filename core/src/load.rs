@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::clock;
 use crate::error::Result;
-use crate::flight::{Begin, Flight, Flights, Landing, Lead};
-use crate::freshness::State;
+use crate::flight::{Begin, Flight, Flights, Landing, Lead, Purpose};
+use crate::freshness::{later, State};
 use crate::function::Function;
 use crate::language::Language;
 use crate::store::{prepare, run, Keep};
@@ -73,11 +73,21 @@ pub struct Load<S> {
 }
 
 impl<S: Send + Sync> Load<S> {
-    /// Starts a load of `key`, or finds the one under way.
-    pub fn begin(flights: &Arc<Flights<S>>, function: &Arc<Function>, key: CallKey) -> Step<S> {
-        match flights.begin(key.local(), false) {
+    /// Starts a load of `key` that `replaces` what is kept or not, or finds the one under way.
+    pub fn begin(
+        flights: &Arc<Flights<S>>,
+        function: &Arc<Function>,
+        key: CallKey,
+        replaces: bool,
+    ) -> Step<S> {
+        let purpose = if replaces { Purpose::Replace } else { Purpose::Load };
+        match begin(flights, function, &key, purpose) {
             Begin::Join(flight) => Step::Wait(flight),
-            Begin::Lead(lead) => Step::Load(Self::new(function, key, 0, lead)),
+            Begin::Lead(lead) => {
+                let load = Self::new(function, key, 0, lead);
+                load.met.store(replaces, Ordering::Relaxed);
+                Step::Load(load)
+            }
         }
     }
 
@@ -93,7 +103,7 @@ impl<S: Send + Sync> Load<S> {
             return None;
         }
         if REFRESHING.fetch_add(1, Ordering::Relaxed) < REFRESHES {
-            if let Begin::Lead(lead) = flights.begin(key.local(), true) {
+            if let Begin::Lead(lead) = begin(flights, function, key, Purpose::Refresh) {
                 let load = Self::new(function, key.clone(), first, lead);
                 load.met.store(true, Ordering::Relaxed);
                 return Some(load);
@@ -196,11 +206,6 @@ impl<S: Send + Sync> Load<S> {
         Some(fallback)
     }
 
-    /// Its result is to replace what is kept, and is not to leave it there where it is not kept itself.
-    pub fn replaces(&self) {
-        self.met.store(true, Ordering::Relaxed);
-    }
-
     /// Whether it met an entry that its result is to replace.
     pub fn has_met(&self) -> bool {
         self.met.load(Ordering::Relaxed)
@@ -235,12 +240,10 @@ impl<S: Send + Sync> Load<S> {
         let now = clock::monotonic();
         self.function.ran((now - self.running.load(Ordering::Relaxed)).max(0));
         self.function.pauses.end(self.key.local());
-        if self.has_timed_out() {
-            let rules = self.function.policy().rules;
-            if now - self.flight.started() >= rules.grace() {
-                return Ok(());
-            }
-        } else if flights.has_strays(&self.flight) {
+        if now - self.flight.started() >= self.function.policy().rules.grace() {
+            return Ok(());
+        }
+        if !self.has_timed_out() && flights.has_strays(&self.flight) {
             language.detached(|| flights.supersede(&self.flight));
         }
         match life {
@@ -332,6 +335,32 @@ impl<S> Drop for Load<S> {
             REFRESHING.fetch_sub(1, Ordering::Relaxed);
         }
     }
+}
+
+/// In a forked child: the loads of the parent's threads are not here.
+pub fn fork_child() {
+    REFRESHING.store(0, Ordering::Relaxed);
+    Function::forget_strays();
+}
+
+/// Starts or joins a load. One that has taken longer than the hard timeout while nobody waited is given up.
+fn begin<S: Send + Sync>(
+    flights: &Arc<Flights<S>>,
+    function: &Function,
+    key: &CallKey,
+    purpose: Purpose,
+) -> Begin<S> {
+    loop {
+        match flights.begin(key.local(), purpose) {
+            Begin::Join(flight) if is_overdue(function, &flight) => give_up(flights, function, &flight),
+            begun => return begun,
+        }
+    }
+}
+
+/// Whether a load has taken longer than the hard timeout.
+pub fn is_overdue<S>(function: &Function, flight: &Flight<S>) -> bool {
+    clock::monotonic() >= later(flight.started(), function.policy().rules.hard_timeout)
 }
 
 /// What a flight gives to one who joined it.
@@ -445,15 +474,26 @@ pub fn peek<L: Language>(function: &Function, language: &L, key: &CallKey) -> Re
     Ok(hit.filter(|hit| hit.found.state.is_answer()).map(|hit| hit.found.object))
 }
 
-/// Reads what a load found that the caller had joined, or what a refresh has not replaced yet. It may have
-/// gone meanwhile.
+/// Reads what a load found that the caller had joined, or what one under way has not replaced yet. It may have
+/// gone meanwhile. What can only be fallen back on is offered to those who cannot wait for the `flight`.
 ///
 /// # Errors
 /// A failure of the cache, where the function is strict.
-pub fn reread<L: Language>(function: &Function, language: &L, key: &CallKey) -> Result<Option<L::Object>> {
+pub fn reread<L: Language, S: Send + Sync>(
+    function: &Function,
+    language: &L,
+    key: &CallKey,
+    flight: &Flight<S>,
+    share: impl FnOnce(L::Object) -> Option<Arc<S>>,
+) -> Result<Option<L::Object>> {
     let hit = read(function, &function.tiers(), 0, language, key, State::is_answer)?;
-    Ok(hit.filter(|hit| hit.found.state.is_answer()).map(|hit| {
-        function.count_hit(hit.found.state);
-        hit.found.object
-    }))
+    let Some(Hit { found: Found { object, moments, state }, .. }) = hit else { return Ok(None) };
+    if state.is_answer() {
+        function.count_hit(state);
+        return Ok(Some(object));
+    }
+    if let Some(shared) = share(object) {
+        flight.offer(shared, moments.fallback_until(&function.policy().rules));
+    }
+    Ok(None)
 }

@@ -58,7 +58,7 @@ pub fn call<C: Caller>(
 ) -> Result<C::Object, C::Error> {
     let call = Call { flights, function, caller, key, mode, entered: clock::monotonic() };
     loop {
-        let answer = match Load::begin(flights, function, key.clone()) {
+        let answer = match Load::begin(flights, function, key.clone(), mode == Mode::Refresh) {
             Step::Load(load) => match call.lead(load)? {
                 Led::Done(object) => Some(object),
                 Led::Background(flight) => call.follow(&flight, true)?,
@@ -184,9 +184,6 @@ impl<C: Caller> Call<'_, C> {
                 return outcome.map(Led::Done);
             }
         }
-        if mode == Mode::Refresh {
-            load.replaces();
-        }
         load.count_miss();
         if function.policy().in_thread && function.policy().rules.limit_waits() {
             let flight = load.flight().clone();
@@ -203,8 +200,9 @@ impl<C: Caller> Call<'_, C> {
     fn follow(&self, flight: &Arc<Flight<C::Shared>>, own: bool) -> Result<Option<C::Object>, C::Error> {
         let Call { flights, function, caller, key, mode, .. } = *self;
         let reads = mode == Mode::Read;
-        if reads && flight.is_refreshing() {
-            if let Some(found) = load::reread(function, caller, key)? {
+        let reread = || load::reread(function, caller, key, flight, |object| caller.share(&Ok(object)));
+        if !own && reads && flight.replaces() {
+            if let Some(found) = reread()? {
                 return Ok(Some(found));
             }
         }
@@ -220,7 +218,7 @@ impl<C: Caller> Call<'_, C> {
         }
         match load::given(function, flight, waited?, own, reads) {
             Given::Shared(shared) => caller.unshare(&shared).map(Some),
-            Given::Found => Ok(load::reread(function, caller, key)?),
+            Given::Found => Ok(reread()?),
             Given::TimedOut => Err(caller.timed_out()),
             Given::Nothing => Ok(None),
         }

@@ -76,8 +76,8 @@ async def answer(
             del step, task
         else:
             flight = step
-            if flight.refreshing:
-                found = await off_loop(function, _native.reread, function, key)
+            if flight.replaces:
+                found = await off_loop(function, flight.reread, key)
                 if found is not None:
                     return _native.copied(function, found[0])
             if not flight.may_wait():
@@ -90,7 +90,7 @@ async def answer(
         landing = flight.landing()
         if flight.found:
             # A value of one's own, as everybody gets who reads it alone.
-            landing = await off_loop(function, _native.reread, function, key)
+            landing = await off_loop(function, flight.reread, key)
         if landing is not None:
             return _native.copied(function, landing[0])
 
@@ -142,7 +142,7 @@ async def _load(call: _Call, load: _native.Load, read: bool) -> Any:
         if refused is not None:
             load.land_found(refused[0])
             return refused[0]
-        load.runs(read)
+        load.runs()
         token = load.enter()
         try:
             value = await call.function.__wrapped__(*call.arguments, **call.keywords)

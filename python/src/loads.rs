@@ -167,11 +167,8 @@ impl Load {
     }
 
     /// The function begins to run.
-    fn runs(&self, py: Python<'_>, read: bool) -> PyResult<()> {
+    fn runs(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, |load, _, _| {
-            if !read {
-                load.replaces();
-            }
             load.count_miss();
             load.runs();
         })
@@ -296,12 +293,11 @@ impl Flight {
     /// Whether the caller need not wait any more, because the function's rules say so.
     fn expire(&self) -> bool {
         let rules = &self.engine.policy().rules;
-        let now = clock::monotonic();
-        if now >= later(self.flight.started(), rules.hard_timeout) {
+        if load::is_overdue(&self.engine, &self.flight) {
             load::give_up(&FLIGHTS, &self.engine, &self.flight);
             return true;
         }
-        if !self.reads || now < later(self.entered, rules.soft_timeout) {
+        if !self.reads || clock::monotonic() < later(self.entered, rules.soft_timeout) {
             return false;
         }
         let fallback = self.flight.fallback();
@@ -329,10 +325,22 @@ impl Flight {
         self.reads && matches!(self.flight.landing(), Some(Landing::Found))
     }
 
-    /// Whether it goes on in the background, so that nobody has to wait for it who finds a value.
+    /// Whether there may be an answer beside it, so that the caller is to `reread` before it waits.
     #[getter]
-    fn refreshing(&self) -> bool {
-        self.reads && self.flight.is_refreshing()
+    fn replaces(&self) -> bool {
+        self.reads && self.flight.replaces()
+    }
+
+    /// Reads what the load found, or has not replaced yet, as `(value,)`; `None` if there is no answer.
+    fn reread(&self, py: Python<'_>, key: &Bound<'_, Key>) -> PyResult<Option<(Py<PyAny>,)>> {
+        let key = key.get();
+        let cold = function::of(self.function.bind(py))?.cold()?;
+        let objects = Objects::new(py, cold, key.keep.as_ref().map(|keep| keep.bind(py).clone()));
+        let found = load::reread(&self.engine, &objects, &key.call, &self.flight, value);
+        // SAFETY: attached, no lock held.
+        unsafe { handle::drain() };
+        objects.interrupted()?;
+        Ok(found.map_err(|error| errors::from_core(&error))?.map(|found| (found.unbind(),)))
     }
 
     /// Identifies the flight while it lasts.
@@ -367,7 +375,7 @@ pub fn begin<'py>(
     let py = function.py();
     let engine = &function::of(function)?.cold()?.engine;
     let key = key.get();
-    match CoreLoad::begin(&FLIGHTS, engine, key.call.clone()) {
+    match CoreLoad::begin(&FLIGHTS, engine, key.call.clone(), !read) {
         Step::Wait(flight) => {
             let flight = Flight {
                 function: function.clone().unbind(),
@@ -408,6 +416,12 @@ pub fn refresh_load<'py>(
     first: usize,
 ) -> PyResult<Option<Bound<'py, Load>>> {
     begin_refresh(function, key.get(), first)
+}
+
+/// How many threads and tasks wait for the load of `key` that is under way.
+#[pyfunction]
+pub fn waiting(key: &Bound<'_, Key>) -> usize {
+    FLIGHTS.waiting(key.get().call.local())
 }
 
 /// The process's monotonic clock, in nanoseconds.

@@ -222,19 +222,6 @@ pub fn peek<'py>(
     finish(&objects, found)?.map(|found| Ok((miss::copied(this.cold()?, found)?,))).transpose()
 }
 
-/// What a load found that the caller had joined, as `(value,)`; `None` if it has gone meanwhile.
-#[pyfunction]
-pub fn reread<'py>(
-    function: &Bound<'py, PyAny>,
-    key: &Bound<'py, Key>,
-) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
-    let this = function::of(function)?;
-    let key = key.get();
-    let objects = objects(this, function.py(), Some(key))?;
-    let found = load::reread(&this.cold()?.engine, &objects, &key.call);
-    Ok(finish(&objects, found)?.map(|found| (found,)))
-}
-
 /// What a caller gets of a kept value.
 #[pyfunction]
 pub fn copied<'py>(function: &Bound<'py, PyAny>, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use retainit_core::abi::capability;
-use retainit_core::{fork, Function, Instance};
+use retainit_core::{fork, load, Function, Instance};
 
 use crate::backend::open_instances;
 use crate::caller::FLIGHTS;
@@ -106,6 +106,7 @@ extern "C" fn in_child() {
         FLIGHTS.fork_done(true);
         fork::done(true);
     }
+    load::fork_child();
     for instance in PREPARED.take() {
         instance.fork_child();
         if !instance.has(capability::FORK) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rapidhash::quality::RandomState;
 
-use super::{Flight, Landing};
+use super::{Flight, Landing, Purpose};
 use crate::lock::Mutex;
 
 /// What a caller is to do about a key.
@@ -117,16 +117,15 @@ impl<T> Flights<T> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 
-    /// Starts a load of `key`, or joins the one under way. A load that is `refreshing` goes on in the
-    /// background.
-    pub fn begin(self: &Arc<Self>, key: &[u8], refreshing: bool) -> Begin<T> {
+    /// Starts a load of `key`, or joins the one under way.
+    pub fn begin(self: &Arc<Self>, key: &[u8], purpose: Purpose) -> Begin<T> {
         let mut shard = self.shard(key).lock();
         if let Some(flight) = shard.flights.get(key) {
             return Begin::Join(flight.clone());
         }
         let fenced = shard.invalidating.iter().any(|(_, scope)| scope.covers(key));
         let key: Arc<[u8]> = key.into();
-        let flight = Flight::new(key.clone(), fenced, refreshing);
+        let flight = Flight::new(key.clone(), fenced, purpose);
         if !fenced {
             // A fenced flight is not joined: its value may be older than its followers' calls.
             shard.flights.insert(key, flight.clone());
@@ -228,6 +227,15 @@ impl<T> Flights<T> {
                 state.awaits.swap_remove(at);
             }
         }
+    }
+
+    /// How many threads and tasks wait for the load of `key` that can be joined.
+    pub fn waiting(&self, key: &[u8]) -> usize {
+        let flight = self.shard(key).lock().flights.get(key).cloned();
+        flight.map_or(0, |flight| {
+            let state = flight.state.lock();
+            state.sleepers.len() + state.subscribers.len()
+        })
     }
 
     /// Number of loads under way.

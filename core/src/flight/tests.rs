@@ -3,14 +3,14 @@ use std::slice::from_ref;
 use super::*;
 
 fn lead(flights: &Arc<Flights<u32>>, key: &[u8]) -> Lead<u32> {
-    match flights.begin(key, false) {
+    match flights.begin(key, Purpose::Load) {
         Begin::Lead(lead) => lead,
         Begin::Join(_) => panic!("expected to lead"),
     }
 }
 
 fn join(flights: &Arc<Flights<u32>>, key: &[u8]) -> Arc<Flight<u32>> {
-    match flights.begin(key, false) {
+    match flights.begin(key, Purpose::Load) {
         Begin::Lead(_) => panic!("expected to join"),
         Begin::Join(flight) => flight,
     }
