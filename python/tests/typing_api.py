@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import retainit
 from retainit import (
     MISSING,
+    Cache,
     CachedCoroutineFunction,
     CachedFunction,
     CacheInfo,
     DiskConfig,
+    Lock,
     MemoryConfig,
     PluginConfig,
     TieredConfig,
@@ -269,3 +271,28 @@ async def uncached(x: int) -> str:
 async def decorating_with_disabled_keeps_types() -> None:
     assert_type(await uncached(1), str)
     await uncached("1")  # type: ignore[arg-type]
+
+
+def locks() -> None:
+    assert_type(retainit.cache, Cache)
+    with Cache(["memory", DiskConfig()]).lock("x", ttl=timedelta(seconds=5), timeout=0) as lock:
+        assert_type(lock, Lock)
+        assert_type(lock.fence, int)
+        assert_type(lock.lost, bool)
+    assert_type(lock.acquire(), int)
+    assert_type(lock.acquire(timeout="1s"), int)
+    lock.release()
+    Cache(5)  # type: ignore[arg-type]
+    retainit.cache.lock(5)  # type: ignore[arg-type]
+    retainit.cache.lock("x", 5, 5)  # type: ignore[call-arg]
+    retainit.cache.lock("x", ttl=None)  # type: ignore[arg-type]
+    retainit.cache.lock("x", timeout=b"")  # type: ignore[arg-type]
+    lock.fence = 5  # type: ignore[misc]
+
+
+async def locks_are_awaited() -> None:
+    async with retainit.cache.lock("x") as lock:
+        assert_type(lock, Lock)
+    assert_type(await lock.aacquire(timeout=None), int)
+    await lock.arelease()
+    lock.arelease()  # type: ignore[unused-coroutine]
