@@ -784,9 +784,9 @@ def test_a_holder_that_lives_keeps_it_for_long(python: Python) -> None:
     python(
         PROCESSES
         + """
-process, fence = hold("0.3s")
+process, fence = hold("1.5s")
 try:
-    cache.lock("x", timeout=1).acquire()
+    cache.lock("x", timeout=2).acquire()
 except LockTimeoutError:
     pass
 else:
