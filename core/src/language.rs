@@ -144,8 +144,8 @@ pub trait Caller: Language {
     fn is_failure(&self, error: &Self::Error) -> bool;
     /// What is kept of what the function raised, and for how long; `None`: nothing.
     fn kept_error(&self, error: &Self::Error) -> Option<(Self::Object, Life)>;
-    /// The error of a load that took too long.
-    fn timed_out(&self) -> Self::Error;
+    /// The error of a load that took too long, or of one that was `refused` because too many which did go on.
+    fn timed_out(&self, refused: bool) -> Self::Error;
     /// Carries a load on in the background ([`pipeline::carry_on`](crate::pipeline::carry_on)), which is
     /// given back where there can be no background.
     fn background(&self, load: Load<Self::Shared>) -> Option<Load<Self::Shared>>;

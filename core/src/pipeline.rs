@@ -179,7 +179,7 @@ impl<C: Caller> Call<'_, C> {
                 return caller.unshare(&fallback).map(Led::Done);
             }
             Some(None) => {
-                let outcome = Err(caller.timed_out());
+                let outcome = Err(caller.timed_out(true));
                 load.land(caller.share(&outcome));
                 return outcome.map(Led::Done);
             }
@@ -219,7 +219,7 @@ impl<C: Caller> Call<'_, C> {
         match load::given(function, flight, waited?, own, reads) {
             Given::Shared(shared) => caller.unshare(&shared).map(Some),
             Given::Found => Ok(reread()?),
-            Given::TimedOut => Err(caller.timed_out()),
+            Given::TimedOut => Err(caller.timed_out(false)),
             Given::Nothing => Ok(None),
         }
     }

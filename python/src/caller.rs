@@ -389,8 +389,8 @@ impl<'py> Caller for PythonCall<'_, 'py> {
         self.objects.kept_error(&error.0)
     }
 
-    fn timed_out(&self) -> Raised {
-        Raised(timed_out(self.objects.cold))
+    fn timed_out(&self, refused: bool) -> Raised {
+        Raised(timed_out(self.objects.cold, refused))
     }
 
     fn background(&self, load: Load<Shared>) -> Option<Load<Shared>> {
@@ -423,11 +423,15 @@ impl<'py> Caller for PythonCall<'_, 'py> {
     }
 }
 
-/// The error of a load that took too long.
-pub fn timed_out(cold: &Cold) -> PyErr {
+/// The error of a load that took too long, or of one that was `refused` because too many which did go on.
+pub fn timed_out(cold: &Cold, refused: bool) -> PyErr {
     let limit = cold.engine.policy().rules.hard_timeout as f64 / 1e9;
-    let name = cold.engine.name();
-    errors::TIMEOUT.error(format!("`{name}` took longer than its `hard_timeout` of {limit} s"))
+    let (name, strays) = (cold.engine.name(), cold.engine.strays());
+    errors::TIMEOUT.error(if refused {
+        format!("`{name}` was not run: {strays} runs of it that took longer than its `hard_timeout` of {limit} s go on")
+    } else {
+        format!("`{name}` took longer than its `hard_timeout` of {limit} s")
+    })
 }
 
 /// What those who joined get. An interrupt, an exit or a cancellation concerns only the one it hit:

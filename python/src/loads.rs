@@ -125,7 +125,7 @@ impl Load {
         match refused {
             None => Ok(None),
             Some(Some(shared)) => Ok(self.fall(py, shared).map(|object| (object,))),
-            Some(None) => Err(caller::timed_out(function::of(self.function.bind(py))?.cold()?)),
+            Some(None) => Err(caller::timed_out(function::of(self.function.bind(py))?.cold()?, true)),
         }
     }
 
@@ -314,7 +314,7 @@ impl Flight {
         let Some(landing) = self.flight.landing().or(impatient) else { return Ok(None) };
         match load::given(&self.engine, &self.flight, landing, self.own, self.reads) {
             Given::Shared(shared) => caller::unshare(py, &shared).map(|value| Some((value.unbind(),))),
-            Given::TimedOut => Err(caller::timed_out(function::of(self.function.bind(py))?.cold()?)),
+            Given::TimedOut => Err(caller::timed_out(function::of(self.function.bind(py))?.cold()?, false)),
             Given::Found | Given::Nothing => Ok(None),
         }
     }
