@@ -8,7 +8,8 @@
 //! |---|---|
 //! | this one | the guard, and what becomes of it |
 //! | `keeper` | the thread that renews what is held, and says what was lost |
-//! | `queue` | who waits for a lease in this process, and for how long between two attempts |
+//! | `queue` | who waits for a lease in this process |
+//! | `wait` | attempts, and the pauses between them |
 //!
 //! A lease is **lost** when the backend says so, or when it could not be renewed in time: by the process's
 //! monotonic clock, [`MARGIN`] before the backend may give it to another. Once lost, always lost. A holder
@@ -17,6 +18,7 @@
 
 mod keeper;
 mod queue;
+mod wait;
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicU8, Ordering};
@@ -32,7 +34,8 @@ use crate::instance::Instance;
 use crate::lock::Mutex;
 use crate::{clock, fork};
 
-pub use queue::{Backoff, Place, Wake};
+pub use queue::{Place, Wake};
+pub use wait::{Backoff, Wait};
 
 /// Shortest time to live: a lease is renewed by a thread, which must get its turn in a third of it.
 pub const SHORTEST: Duration = Duration::from_millis(100);
@@ -106,7 +109,7 @@ impl Lease {
     }
 
     /// As [`Lease::try_acquire`], waiting until it is free, `deadline` on the process's monotonic clock has
-    /// passed ([`NEVER`]: however long it takes), or `go_on`, asked before each attempt, says no; `None` then.
+    /// passed ([`NEVER`]: however long it takes), or `go_on`, asked before each pause, says no; `None` then.
     ///
     /// A release in this process wakes who waited longest for that name; for those of others it is asked
     /// again after pauses, see [`Backoff`]. Nobody is promised a turn.
@@ -120,18 +123,13 @@ impl Lease {
         deadline: i64,
         mut go_on: impl FnMut() -> bool,
     ) -> Result<Option<Lease>> {
-        if let Some(lease) = Self::try_acquire(instance, name, ttl)? {
-            return Ok(Some(lease));
-        }
-        let place = Place::new(instance, name, Wake::Thread(std::thread::current()));
-        let mut backoff = Backoff::until(deadline);
+        let this = std::thread::current();
+        let mut wait = Wait::new(instance, name, ttl, deadline, move || Wake::Thread(this.clone()));
         loop {
-            // Again, now that a release would be heard of.
-            if let Some(lease) = Self::try_acquire(instance, name, ttl)? {
-                place.served();
+            if let Some(lease) = wait.attempt()? {
                 return Ok(Some(lease));
             }
-            match backoff.pause() {
+            match wait.pause() {
                 Some(pause) if go_on() => std::thread::park_timeout(pause),
                 _ => return Ok(None),
             }

@@ -1,11 +1,12 @@
 //! Leases, as locks are made of them (`retainit._cache`).
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pyo3::prelude::*;
 use retainit_core::abi::call::NEVER;
-use retainit_core::lease::{Backoff, Lease as CoreLease, Place, Wake};
+use retainit_core::lease::{Lease as CoreLease, Wait, Wake};
 use retainit_core::{clock, lease};
 
 use crate::backend::Backend;
@@ -65,21 +66,12 @@ impl Drop for Lease {
     }
 }
 
-/// An attempt to get a lease, to be repeated after pauses.
+/// A wait for a lease, for tasks: attempts, with pauses in between.
 #[pyclass(module = "retainit._native", frozen)]
 pub struct LeaseWait {
-    backend: Py<Backend>,
-    name: Vec<u8>,
-    ttl: i64,
-    /// Called, on any thread and perhaps more than once, when it is worth trying again.
-    wake: Py<PyAny>,
-    state: Mutex<State>,
-}
-
-struct State {
-    backoff: Backoff,
-    attempts: u32,
-    place: Option<Place>,
+    wait: Mutex<Option<Wait>>,
+    /// Said by a task that was cancelled, while an attempt may be under way in a thread.
+    left: AtomicBool,
 }
 
 fn deadline(timeout: Option<f64>) -> i64 {
@@ -91,63 +83,61 @@ fn deadline(timeout: Option<f64>) -> i64 {
 }
 
 impl LeaseWait {
-    /// Only for as long as this thread stays attached.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn put(&self, wait: Option<Wait>) -> Option<Wait> {
+        let mut place = self.wait.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *place, wait)
     }
 }
 
 #[pymethods]
 impl LeaseWait {
+    /// `wake()` is called, on any thread and perhaps more than once, when it is worth trying again.
     #[new]
     #[pyo3(signature = (backend, name, ttl, timeout, wake))]
-    fn new(backend: Py<Backend>, name: Vec<u8>, ttl: f64, timeout: Option<f64>, wake: Py<PyAny>) -> Self {
-        let state = State { backoff: Backoff::until(deadline(timeout)), attempts: 0, place: None };
-        LeaseWait { backend, name, ttl: nanoseconds(ttl), wake, state: Mutex::new(state) }
-    }
-
-    /// The lease, or `None` if somebody has it. May block where the backend does.
-    fn attempt(&self, py: Python<'_>) -> PyResult<Option<Lease>> {
-        let instance = self.backend.get().instance();
-        let is_second = {
-            let mut state = self.state();
-            state.attempts += 1;
-            state.attempts == 2
-        };
-        if is_second {
-            // From now on releases in this process are heard of.
-            let wake = self.wake.clone_ref(py);
-            let call = move || {
+    fn new(
+        backend: &Bound<'_, Backend>,
+        name: &[u8],
+        ttl: f64,
+        timeout: Option<f64>,
+        wake: Py<PyAny>,
+    ) -> Self {
+        let wake = Arc::new(wake);
+        let instance = backend.get().instance();
+        let wait = Wait::new(instance, name, nanoseconds(ttl), deadline(timeout), move || {
+            let wake = Arc::clone(&wake);
+            Wake::Call(Box::new(move || {
                 // At the end of the interpreter nobody waits any more.
                 Python::try_attach(|py| {
                     if let Err(error) = outcall::call(wake.bind(py), (), None) {
                         error.write_unraisable(py, Some(wake.bind(py)));
                     }
                 });
-            };
-            let place = Place::new(instance, &self.name, Wake::Call(Box::new(call)));
-            self.state().place = Some(place);
+            }))
+        });
+        LeaseWait { wait: Mutex::new(Some(wait)), left: AtomicBool::new(false) }
+    }
+
+    /// The lease, or `None` if somebody has it. May block where the backend does.
+    fn attempt(&self, py: Python<'_>) -> PyResult<Option<Lease>> {
+        // Taken out meanwhile: the interpreter is released, and no lock of ours is held then.
+        let Some(mut wait) = self.put(None) else { return Ok(None) };
+        let found = py.detach(|| wait.attempt());
+        if !self.left.load(Ordering::SeqCst) {
+            self.put(Some(wait));
         }
-        let found = py.detach(|| CoreLease::try_acquire(instance, &self.name, self.ttl));
-        let found = found.map_err(|error| errors::from_core(&error))?;
-        if found.is_some() {
-            let place = self.state().place.take();
-            if let Some(place) = place {
-                place.served();
-            }
-        }
-        Ok(found.map(wrap))
+        found.map(|found| found.map(wrap)).map_err(|error| errors::from_core(&error))
     }
 
     /// Seconds to wait before the next attempt unless woken; `None` once the time is over.
     fn pause(&self) -> Option<f64> {
-        self.state().backoff.pause().map(|pause| pause.as_secs_f64())
+        let mut wait = self.wait.lock().unwrap_or_else(PoisonError::into_inner);
+        wait.as_mut()?.pause().map(|pause| pause.as_secs_f64())
     }
 
     /// Waits no more.
     fn leave(&self) {
-        let place = self.state().place.take();
-        drop(place);
+        self.left.store(true, Ordering::SeqCst);
+        drop(self.put(None));
     }
 }
 
@@ -169,26 +159,14 @@ pub fn acquire_lease(
     ttl: f64,
     timeout: Option<f64>,
 ) -> PyResult<Option<Lease>> {
-    let (instance, ttl) = (backend.get().instance(), nanoseconds(ttl));
-    let mut backoff = Backoff::until(deadline(timeout));
-    let attempt = || {
-        let found = py.detach(|| CoreLease::try_acquire(instance, name, ttl));
-        found.map_err(|error| errors::from_core(&error))
-    };
-    if let Some(lease) = attempt()? {
-        return Ok(Some(wrap(lease)));
-    }
-    if timeout == Some(0.0) {
-        return Ok(None);
-    }
-    let place = Place::new(instance, name, Wake::Thread(std::thread::current()));
+    let this = std::thread::current();
+    let wake = move || Wake::Thread(this.clone());
+    let mut wait = Wait::new(backend.get().instance(), name, nanoseconds(ttl), deadline(timeout), wake);
     loop {
-        // Again, now that a release would be heard of.
-        if let Some(lease) = attempt()? {
-            place.served();
+        if let Some(lease) = py.detach(|| wait.attempt()).map_err(|error| errors::from_core(&error))? {
             return Ok(Some(wrap(lease)));
         }
-        let Some(pause) = backoff.pause() else { return Ok(None) };
+        let Some(pause) = wait.pause() else { return Ok(None) };
         py.detach(|| std::thread::park_timeout(pause.min(SIGNALS)));
         py.check_signals()?;
     }

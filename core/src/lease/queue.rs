@@ -1,23 +1,13 @@
-//! Who waits for a lease in this process, and for how long between two attempts.
+//! Who waits for a lease in this process.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::Thread;
-use std::time::Duration;
 
-use retainit_plugin_api::abi::call::NEVER;
-
+use crate::fork;
 use crate::instance::Instance;
 use crate::lock::Mutex;
-use crate::{clock, fork, random};
-
-/// The first pause is about so long.
-const FIRST: Duration = Duration::from_millis(1);
-/// No pause is longer.
-const LONGEST: Duration = Duration::from_millis(100);
-/// A frozen clock moves when a test says so, which wakes nobody: look at it now and then.
-const GLANCE: Duration = Duration::from_millis(5);
 
 /// How whoever waits is told to try again.
 pub enum Wake {
@@ -121,71 +111,4 @@ fn with<R>(work: impl FnOnce(&mut Queue) -> R) -> R {
 
 fn clone(subject: &Subject) -> Subject {
     (subject.0, subject.1.clone())
-}
-
-/// Pauses between attempts: 1 ms at first, each time twice as long, up to 100 ms, and each taken at random
-/// between half of that and all of it, so that those who were refused together do not come back together
-/// ("equal jitter": Brooker, *Exponential Backoff and Jitter*, AWS Architecture Blog, 2015).
-#[derive(Debug)]
-pub struct Backoff {
-    deadline: i64,
-    next: Duration,
-}
-
-impl Backoff {
-    /// Until `deadline` on the process's monotonic clock; [`NEVER`] for no end.
-    pub fn until(deadline: i64) -> Self {
-        Backoff { deadline, next: FIRST }
-    }
-
-    /// How long to wait before the next attempt; `None` once the deadline has passed.
-    pub fn pause(&mut self) -> Option<Duration> {
-        let left = match self.deadline {
-            NEVER => Duration::MAX,
-            deadline => {
-                let left = u64::try_from(deadline.saturating_sub(clock::monotonic())).unwrap_or(0);
-                Duration::from_nanos(left)
-            }
-        };
-        if left.is_zero() {
-            return None;
-        }
-        let pause = self.step();
-        Some(if clock::is_frozen() { pause.min(GLANCE) } else { pause.min(left) })
-    }
-
-    fn step(&mut self) -> Duration {
-        let pause = self.next.mul_f64(0.75 * random::spread(1.0 / 3.0));
-        self.next = (2 * self.next).min(LONGEST);
-        pause
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_bound_and_vary() {
-        random::seed(7);
-        let pauses = |count| {
-            let mut backoff = Backoff::until(NEVER);
-            (0..count).map(|_| backoff.step()).collect::<Vec<_>>()
-        };
-        let first = pauses(20);
-        let mut top = FIRST;
-        for pause in &first {
-            assert!((top / 2..=top).contains(pause), "{pause:?} of {top:?}");
-            top = (2 * top).min(LONGEST);
-        }
-        assert_ne!(first, pauses(20));
-    }
-
-    #[test]
-    fn there_is_no_pause_after_the_deadline() {
-        assert!(Backoff::until(clock::monotonic()).pause().is_none());
-        assert!(Backoff::until(i64::MIN).pause().is_none());
-        let soon = clock::monotonic() + 3_600_000_000_000;
-        assert!(Backoff::until(soon).pause().is_some());
-    }
 }
