@@ -270,6 +270,70 @@ fn a_lease_that_anybody_releases() {
     caught(table, "lease-excludes", "somebody else released a lease");
 }
 
+unsafe extern "C" fn renew_for_anybody(
+    i: *mut c_void,
+    call: *const Call,
+    name: Slice,
+    ttl: i64,
+    lease: *const Lease,
+) -> i32 {
+    good!(lease_renew(i, call, name, ttl, lease));
+    status::OK
+}
+
+unsafe extern "C" fn acquire_with_a_fence_that_falls(
+    i: *mut c_void,
+    call: *const Call,
+    name: Slice,
+    ttl: i64,
+    lease: *mut Lease,
+) -> i32 {
+    let answer = good!(lease_acquire(i, call, name, ttl, lease));
+    // SAFETY: the place is the host's.
+    unsafe { (*lease).fence = u64::MAX - (*lease).fence };
+    answer
+}
+
+unsafe extern "C" fn release_with_a_fence_that_falls(
+    i: *mut c_void,
+    call: *const Call,
+    name: Slice,
+    lease: *const Lease,
+) -> i32 {
+    // SAFETY: the lease is the host's.
+    let mut lease = unsafe { *lease };
+    lease.fence = u64::MAX - lease.fence;
+    good!(lease_release(i, call, name, &lease))
+}
+
+unsafe extern "C" fn acquire_always(
+    i: *mut c_void,
+    call: *const Call,
+    name: Slice,
+    ttl: i64,
+    lease: *mut Lease,
+) -> i32 {
+    good!(lease_acquire(i, call, name, ttl, lease));
+    status::OK
+}
+
+#[test]
+fn leases_that_keep_nobody_out() {
+    let table = BackendTable { lease_renew: Some(renew_for_anybody), ..GOOD };
+    caught(table, "lease-of-another", "another name's holder renewed a lease");
+    caught(table, "lease-expires", "a lease was renewed after it had expired");
+    let table = BackendTable {
+        lease_acquire: Some(acquire_with_a_fence_that_falls),
+        lease_release: Some(release_with_a_fence_that_falls),
+        ..GOOD
+    };
+    caught(table, "lease-fences-grow", "round 1: the fence went from");
+    let table = BackendTable { lease_acquire: Some(acquire_always), ..GOOD };
+    caught(table, "lease-race", "8 of 8 threads hold the same lease");
+    caught(table, "lease-handover", "");
+    caught(table, "instances-share-leases", "two instances have the same lease");
+}
+
 unsafe extern "C" fn close_that_forgets(_: *mut c_void, _: *const Call) -> i32 {
     status::OK
 }
