@@ -23,10 +23,12 @@ class Cache:
     `retainit.cache` is the one of the default backend.
     """
 
-    __slots__ = ("_backend",)
+    __slots__ = ("_backend", "_known")
 
     def __init__(self, backend: BackendSpec | Sequence[BackendSpec] | None = None) -> None:
         self._backend = backend
+        # What was looked up, and in which generation of the configuration.
+        self._known: tuple[int, tuple[_registry.Tier, ...]] | None = None
 
     def lock(self, name: str, ttl: Duration = "30s", *, timeout: Duration | None = None) -> Lock:
         """A lock for everybody who uses this backend: threads, tasks, and processes where it is shared.
@@ -44,7 +46,13 @@ class Cache:
 
         Raises `ConfigurationError` where an option is wrong. See `Lock` for the rest.
         """
-        return Lock(lambda: _registry.resolve(self._backend), name, ttl, timeout)
+        return Lock(self._tiers, name, ttl, timeout)
+
+    def _tiers(self) -> tuple[_registry.Tier, ...]:
+        known, generation = self._known, _registry.generation
+        if known is None or known[0] != generation:
+            known = self._known = generation, _registry.resolve(self._backend)
+        return known[1]
 
     def __repr__(self) -> str:
         return f"Cache({'' if self._backend is None else repr(self._backend)})"

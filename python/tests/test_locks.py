@@ -129,6 +129,19 @@ def test_the_default_cache_is_of_the_default_backend() -> None:
         assert is_free(Cache("memory"))
 
 
+def test_a_cache_follows_the_configuration() -> None:
+    disk = Cache(DiskConfig(base_path="cache"))
+    lock = retainit.cache.lock("x")
+    with lock:
+        assert is_free(disk)
+    retainit.register_backend("default", DiskConfig(base_path="cache"))
+    for _ in range(2):
+        with lock:
+            assert not is_free(disk)
+        # Opened again by whoever needs it.
+        retainit.shutdown()
+
+
 def test_namespaces_have_locks_of_their_own() -> None:
     one, two = (Cache(DiskConfig(base_path="cache", namespace=name)) for name in ("one", "two"))
     with one.lock("x"):
