@@ -6,9 +6,11 @@ use crate::function::Function;
 use crate::language::Language;
 use crate::load::Life;
 use crate::store::{prepare, run, Keep};
+use crate::tags;
 use crate::tier::CallKey;
 
-/// Stores a value that the caller brought; loads under way will not overwrite it.
+/// Stores a value that the caller brought, with the tags that its arguments tell and `more`; loads under way will
+/// not overwrite it.
 ///
 /// # Errors
 /// A failure of the cache, where the function is strict.
@@ -19,9 +21,17 @@ pub fn put<L: Language, S: Send + Sync>(
     key: &CallKey,
     object: &L::Object,
     life: Life,
+    more: &[Box<str>],
 ) -> Result<()> {
     let tiers = function.tiers();
-    let writes = prepare(function, language, key, object, &tiers, &Keep::New(life))?;
+    let tags = if function.policy().has_tags() {
+        let names = tags::checked([key.tags(), more].concat())?;
+        let scope = tags::Scope { tiers: &tiers, range: 0..tiers.len(), make: true };
+        language.detached(|| tags::observe(function, &scope, &names, false))?
+    } else {
+        tags::Observed::default()
+    };
+    let writes = prepare(function, language, key, object, &tiers, &Keep::New(life), &tags)?;
     function.pauses.end(key.local());
     let scope = Scope::Key(key.local().to_vec());
     let _fence = language.detached(|| flights.fence(&scope));

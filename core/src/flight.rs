@@ -10,12 +10,13 @@
 mod table;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::lock::Mutex;
+use crate::tags::Tags;
 
 pub use table::{Begin, Fence, Flights, Lead, Scope};
 
@@ -64,6 +65,8 @@ pub enum Purpose {
 pub struct Flight<T> {
     key: Arc<[u8]>,
     fenced: AtomicBool,
+    /// What it ends with, once it is known: nothing has been read before.
+    tags: OnceLock<Tags>,
     purpose: Purpose,
     /// When it began, on the monotonic clock.
     started: i64,
@@ -89,6 +92,7 @@ impl<T> Flight<T> {
         Arc::new(Flight {
             key,
             fenced: AtomicBool::new(fenced),
+            tags: OnceLock::new(),
             purpose,
             started: clock::monotonic(),
             gate: Mutex::new(()),
@@ -135,9 +139,15 @@ impl<T> Flight<T> {
         (clock::monotonic() < *until && !self.is_fenced()).then(|| value.clone())
     }
 
+    /// Notes the tags whose invalidation concerns what it loads, before it reads anything.
+    pub fn carry(&self, tags: Tags) {
+        // Once: it observes its tags once.
+        let _ = self.tags.set(tags);
+    }
+
     /// Whether an invalidation forbids it to write.
     pub fn is_fenced(&self) -> bool {
-        self.fenced.load(Ordering::Acquire)
+        self.fenced.load(Ordering::Acquire) || self.tags.get().is_some_and(Tags::are_dead)
     }
 
     /// Runs `write` unless the flight is fenced; a fence waits until it has returned. `None` if fenced.

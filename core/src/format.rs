@@ -15,6 +15,7 @@ use crate::entry::{self, Meta, Seal, Unreadable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::freshness::Moments;
 use crate::language::{Bytes, Dumped, Payload};
+use crate::tags::Token;
 
 /// More than this many bytes are not compressed, and nothing is decompressed into more.
 const MOST: u64 = 1 << 30;
@@ -60,6 +61,8 @@ pub struct Unsealed {
     pub expires: i64,
     /// Unix time in nanoseconds, or [`entry::NEVER`].
     pub stale_until: i64,
+    /// Its tags.
+    pub tags: Vec<(Box<str>, Token)>,
     /// The plain bytes.
     pub payload: Payload,
 }
@@ -94,7 +97,7 @@ impl Format {
         self.compression.as_ref().is_some_and(|compression| compression.dictionary)
     }
 
-    /// Makes an entry of `dumped` for `key`. Its moments are Unix time.
+    /// Makes an entry of `dumped` for `key` that carries `tags`. Its moments are Unix time.
     ///
     /// # Errors
     /// The compressor failed, or the system has no random numbers.
@@ -105,6 +108,7 @@ impl Format {
         dumped: &Dumped<B>,
         dictionaries: Option<&Dictionaries>,
         moments: &Moments,
+        tags: &[entry::Tag<'_>],
     ) -> Result<Value> {
         let plain = dumped.bytes.as_ref();
         let compressed = self.compressed(plain, dictionaries)?;
@@ -116,7 +120,7 @@ impl Format {
             expires: moments.expires,
             stale_until: moments.stale_until,
             schema,
-            tags: &[],
+            tags,
             plain_len: plain.len() as u64,
         };
         let stored = compressed.as_ref().map_or(plain, |(_, value)| value.as_bytes().unwrap_or_default());
@@ -162,6 +166,7 @@ impl Format {
         };
         let (codec, codec_version) = (opened.codec.to_owned(), opened.codec_version);
         let (created, expires, stale_until) = (opened.created, opened.expires, opened.stale_until);
+        let tags = opened.tags.map(|tag| (tag.name.into(), tag.token)).collect();
         let (compressor, plain_len) = (opened.compressor.to_owned(), opened.plain_len);
         let stored = match opened.payload {
             entry::Payload::Range(range) => Payload::new(value, range, access, verified),
@@ -172,7 +177,7 @@ impl Format {
         } else {
             decompressed(&*self.decompressor(&compressor, dictionaries)?, &stored, plain_len)?
         };
-        Ok(Some(Unsealed { codec, codec_version, created, expires, stale_until, payload }))
+        Ok(Some(Unsealed { codec, codec_version, created, expires, stale_until, tags, payload }))
     }
 
     fn compressed(

@@ -33,6 +33,19 @@ pub struct Policy {
     /// Whether the function may run on another thread than the caller's, so that the caller need not
     /// wait for it.
     pub in_thread: bool,
+    /// Whether its keys are texts that a key builder gave.
+    pub built: bool,
+    /// Whether its entries carry tags that are known from the arguments.
+    pub tagged: bool,
+    /// Whether they carry tags that are known from the result.
+    pub tagged_by_result: bool,
+}
+
+impl Policy {
+    /// Whether its entries carry tags.
+    pub fn has_tags(&self) -> bool {
+        self.tagged || self.tagged_by_result
+    }
 }
 
 /// What a function has counted. Hits in the first tier are counted by the caller's own fast path.
@@ -152,10 +165,14 @@ impl Function {
         self.strays.fetch_add(change, Ordering::Relaxed);
     }
 
+    /// Every function of the process.
+    pub(crate) fn all() -> Vec<Arc<Function>> {
+        ALL.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
     /// In a forked child: no run of the parent's threads goes on here.
     pub(crate) fn forget_strays() {
-        let functions: Vec<Arc<Function>> = ALL.lock().values().filter_map(Weak::upgrade).collect();
-        functions.iter().for_each(|function| function.strays.store(0, Ordering::Relaxed));
+        Self::all().iter().for_each(|function| function.strays.store(0, Ordering::Relaxed));
     }
 
     /// Replaces its tiers.

@@ -91,6 +91,21 @@ pub fn storage_key(prefix: &[u8], encoding: &[u8]) -> Vec<u8> {
     key
 }
 
+/// The key of a tag's token: `(tag):{namespace}::{name}`, the namespace escaped as in [`storage_prefix`]. No key of a
+/// function begins so, since that has its `(` escaped.
+pub fn tag_key(namespace: &str, name: &str) -> Vec<u8> {
+    format!("(tag):{}::{name}", escape(namespace)).into_bytes()
+}
+
+/// The text that a key builder gave for the call which has this storage key; `None` for another kind of key.
+pub fn built_text(storage_key: &[u8]) -> Option<&[u8]> {
+    let third = storage_key.iter().enumerate().filter(|(_, byte)| **byte == b':').nth(2)?.0;
+    if storage_key.starts_with(b"(") {
+        return None;
+    }
+    storage_key[third + 1..].strip_prefix(&[tag::BUILT])
+}
+
 fn escape(part: &str) -> String {
     let mut escaped = String::with_capacity(part.len());
     for character in part.chars() {
@@ -129,6 +144,26 @@ mod tests {
         let two = storage_prefix("a", "b:f", &["x"], "");
         assert_ne!(one, two);
         assert_eq!(storage_prefix("", "m.f", &["x", "y"], "2"), b":m.f(x,y):2:");
+    }
+
+    #[test]
+    fn the_text_of_a_built_key_is_found_whatever_it_contains() {
+        let prefix = storage_prefix("a:b", "m.f", &["x"], "2:(1)");
+        let key = storage_key(&prefix, &[&[tag::BUILT], &b"user:7:!"[..]].concat());
+        assert_eq!(built_text(&key), Some(&b"user:7:!"[..]));
+        assert_eq!(built_text(&storage_key(&prefix, &[0x11, 7])), None);
+        assert_eq!(built_text(b"no key at all"), None);
+        assert_eq!(built_text(&tag_key("a", "!user")), None);
+        assert_eq!(built_text(&[&prefix[..prefix.len() - 1], b";dictionary"].concat()), None);
+    }
+
+    #[test]
+    fn no_tag_has_the_key_of_another_or_of_a_function() {
+        let keys = [tag_key("a", "b"), tag_key("a::b", ""), tag_key("", "a::b"), tag_key("a", "b:")];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(keys[at + 1..].iter().all(|other| other != key));
+        }
+        assert!(!storage_prefix("(tag)", "m.f", &[], "").starts_with(b"(tag):"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::flight::{Flight, Landing};
 use crate::format::Format;
 use crate::freshness::Moments;
+use crate::tags::Tags;
 use crate::load::{Life, Load};
 
 /// The bytes of one stored object, kept alive by the value they lie in: a memory map, perhaps, that
@@ -89,6 +90,15 @@ pub struct Dumped<B> {
     pub bytes: B,
 }
 
+/// What an entry of a tier of objects says beside its value.
+#[derive(Debug, Clone)]
+pub struct Stamp {
+    /// Its moments, on the monotonic clock.
+    pub moments: Moments,
+    /// Its tags.
+    pub tags: Tags,
+}
+
 /// Objects of the language, and bytes made of them.
 pub trait Language {
     /// An owned reference to an object.
@@ -96,11 +106,15 @@ pub trait Language {
     /// What an object was dumped into.
     type Bytes: Bytes;
 
-    /// A handle that a backend with `OBJECTS` can keep. It carries the moments, where the function's rules
-    /// need them.
-    fn hold(&self, object: &Self::Object, moments: &Moments) -> Value;
-    /// The object of a handle, and its moments if it carries any; `None` if it has gone meanwhile.
-    fn take(&self, handle: Value) -> Option<(Self::Object, Option<Moments>)>;
+    /// A handle that a backend with `OBJECTS` can keep. It carries the stamp, where the function's rules
+    /// or tags need it.
+    fn hold(&self, object: &Self::Object, stamp: &Stamp) -> Value;
+    /// The object of a handle, and its stamp if it carries any; `None` if it has gone meanwhile.
+    fn take(&self, handle: Value) -> Option<(Self::Object, Option<Stamp>)>;
+    /// Tags of the result that [`Caller::life`] was last asked about, beside those that the arguments tell.
+    fn tags(&self) -> Vec<Box<str>> {
+        Vec::new()
+    }
     /// Bytes of an object for a tier of this format.
     ///
     /// # Errors

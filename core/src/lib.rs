@@ -7,6 +7,7 @@
 //! | [`function`], [`tier`] | a cached function and the backends it uses |
 //! | [`freshness`] | the moments of an entry, and the states it passes through |
 //! | [`flight`] | single-flight, and the fence between loads and invalidations |
+//! | [`tags`], [`invalidate`] | what entries have in common, and what ends them by it |
 //! | [`key`], [`entry`], [`format`] | canonical keys, the entry format, how a tier makes entries |
 //! | [`language`], [`access`] | what the engine needs of the language it serves, and who may write to what it gives it |
 //! | [`lease`] | leases that are renewed, and given back whatever happens |
@@ -35,6 +36,7 @@ pub mod function;
 pub mod fuzzing;
 mod host;
 pub mod instance;
+pub mod invalidate;
 pub mod key;
 pub mod language;
 pub mod lease;
@@ -48,6 +50,7 @@ pub mod pipeline;
 pub mod random;
 pub mod sink;
 mod store;
+pub mod tags;
 mod throttle;
 pub mod tier;
 pub mod units;

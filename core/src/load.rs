@@ -1,7 +1,10 @@
 //! A load: from registering to landing. The steps that synchronous and asynchronous callers share.
 
+mod reads;
+mod tagged;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::clock;
 use crate::error::Result;
@@ -10,7 +13,10 @@ use crate::freshness::{later, State};
 use crate::function::Function;
 use crate::language::Language;
 use crate::store::{prepare, run, Keep};
+use crate::tags::Observed;
 use crate::tier::{CallKey, Found, Tier};
+
+pub use reads::{peek, read, reread};
 
 /// How long a result is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +73,8 @@ pub struct Load<S> {
     met: AtomicBool,
     /// When the run began, on the monotonic clock.
     running: AtomicI64,
+    /// What it knows of its tags, from before it read anything.
+    observed: OnceLock<Observed>,
     /// Gone once it has landed.
     lead: Option<Lead<S>>,
     flight: Arc<Flight<S>>,
@@ -121,6 +129,7 @@ impl<S: Send + Sync> Load<S> {
             first,
             met: AtomicBool::new(false),
             running: AtomicI64::new(0),
+            observed: OnceLock::new(),
             flight: lead.flight().clone(),
             lead: Some(lead),
         }
@@ -158,7 +167,9 @@ impl<S: Send + Sync> Load<S> {
     /// A failure of the cache, where the function is strict.
     pub fn read<L: Language>(&self, language: &L) -> Result<Option<Hit<L::Object>>> {
         let wanted = |state: State| if self.is_refresh() { state == State::Fresh } else { state.is_answer() };
-        let hit = read(&self.function, &self.tiers, self.first, language, &self.key, wanted)?;
+        self.observe(language)?;
+        let known = self.observed.get().unwrap_or(Observed::NONE);
+        let hit = read(&self.function, &self.tiers, self.first, language, &self.key, Some(known), wanted)?;
         let Some(hit) = hit else { return Ok(None) };
         self.met.store(true, Ordering::Relaxed);
         if matches!(hit.found.state, State::Fresh | State::Due) {
@@ -167,6 +178,7 @@ impl<S: Send + Sync> Load<S> {
                 &hit.found.object,
                 &self.tiers[..hit.tier],
                 &Keep::Moved(hit.found.moments),
+                &hit.found.tags,
             )?;
         }
         Ok(Some(hit))
@@ -175,7 +187,7 @@ impl<S: Send + Sync> Load<S> {
     /// What the caller gets of what was read. What can only be fallen back on is the answer where the function
     /// has just failed; else it is offered to those who cannot wait.
     pub fn answer<O>(&self, hit: Hit<O>, share: impl FnOnce(O) -> Option<Arc<S>>) -> Answer<O, S> {
-        let Hit { tier, found: Found { object, moments, state } } = hit;
+        let Hit { tier, found: Found { object, moments, state, .. } } = hit;
         if state.is_answer() {
             self.function.count_hit(state);
             return Answer::Found(object, (state != State::Fresh).then_some(tier + 1));
@@ -249,7 +261,10 @@ impl<S: Send + Sync> Load<S> {
         match life {
             Life::Unkept if self.met.load(Ordering::Relaxed) => self.remove(language),
             Life::Unkept => Ok(()),
-            life => self.write(language, object, &self.tiers, &Keep::New(life)),
+            life => match self.tags_of_result(language)? {
+                Some(tags) => self.write(language, object, &self.tiers, &Keep::New(life), &tags),
+                None => Ok(()),
+            },
         }
     }
 
@@ -318,8 +333,9 @@ impl<S: Send + Sync> Load<S> {
         object: &L::Object,
         tiers: &[Tier],
         keep: &Keep,
+        tags: &Observed,
     ) -> Result<()> {
-        let writes = prepare(&self.function, language, &self.key, object, tiers, keep)?;
+        let writes = prepare(&self.function, language, &self.key, object, tiers, keep, tags)?;
         run(&self.function, language, writes, |write| self.flight.write(write))
     }
 }
@@ -425,75 +441,4 @@ pub fn give_up<S: Send + Sync>(flights: &Flights<S>, function: &Function, flight
     if !flight.is_fenced() && (flight.is_refreshing() || flight.fallback().is_some()) {
         function.pauses.begin(flight.key());
     }
-}
-
-/// Reads the tiers from `first` on in order without filling any. The first value whose state is `wanted` is the
-/// answer; else the one that can be fallen back on for longest.
-///
-/// # Errors
-/// A failure of the cache, where the function is strict.
-pub fn read<L: Language>(
-    function: &Function,
-    tiers: &[Tier],
-    first: usize,
-    language: &L,
-    key: &CallKey,
-    wanted: impl Fn(State) -> bool,
-) -> Result<Option<Hit<L::Object>>> {
-    let mut fallback: Option<Hit<L::Object>> = None;
-    for (index, tier) in tiers.iter().enumerate().skip(first) {
-        let mut unreadable = None;
-        match tier.read(function, language, key, |error| unreadable = Some(error)) {
-            Ok(Some(found)) if wanted(found.state) => return Ok(Some(Hit { tier: index, found })),
-            Ok(Some(found)) => {
-                let expires = found.moments.expires;
-                if found.state == State::Fallback
-                    && fallback.as_ref().is_none_or(|hit| hit.found.moments.expires < expires)
-                {
-                    fallback = Some(Hit { tier: index, found });
-                }
-            }
-            // Strict or not, what cannot be read is a miss: the function can make it again.
-            Ok(None) => {
-                if let Some(error) = unreadable {
-                    function.note(&error);
-                }
-            }
-            Err(error) => function.failed(error)?,
-        }
-    }
-    Ok(fallback)
-}
-
-/// Reads an answer without filling any tier.
-///
-/// # Errors
-/// A failure of the cache, where the function is strict.
-pub fn peek<L: Language>(function: &Function, language: &L, key: &CallKey) -> Result<Option<L::Object>> {
-    let hit = read(function, &function.tiers(), 0, language, key, State::is_answer)?;
-    Ok(hit.filter(|hit| hit.found.state.is_answer()).map(|hit| hit.found.object))
-}
-
-/// Reads what a load found that the caller had joined, or what one under way has not replaced yet. It may have
-/// gone meanwhile. What can only be fallen back on is offered to those who cannot wait for the `flight`.
-///
-/// # Errors
-/// A failure of the cache, where the function is strict.
-pub fn reread<L: Language, S: Send + Sync>(
-    function: &Function,
-    language: &L,
-    key: &CallKey,
-    flight: &Flight<S>,
-    share: impl FnOnce(L::Object) -> Option<Arc<S>>,
-) -> Result<Option<L::Object>> {
-    let hit = read(function, &function.tiers(), 0, language, key, State::is_answer)?;
-    let Some(Hit { found: Found { object, moments, state }, .. }) = hit else { return Ok(None) };
-    if state.is_answer() {
-        function.count_hit(state);
-        return Ok(Some(object));
-    }
-    if let Some(shared) = share(object) {
-        flight.offer(shared, moments.fallback_until(&function.policy().rules));
-    }
-    Ok(None)
 }

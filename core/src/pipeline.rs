@@ -153,6 +153,7 @@ impl<C: Caller> Call<'_, C> {
     fn lead(&self, load: Load<C::Shared>) -> Result<Led<C::Object, C::Shared>, C::Error> {
         let Call { flights, function, caller, key, mode, .. } = *self;
         caller.lead(load.flight());
+        load.observe(caller)?;
         if mode == Mode::Read {
             if let Some(hit) = load.read(caller)? {
                 match load.answer(hit, |object| caller.share(&Ok(object))) {

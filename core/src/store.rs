@@ -9,8 +9,9 @@ use crate::error::Result;
 use crate::format::Format;
 use crate::freshness::Moments;
 use crate::function::Function;
-use crate::language::{Dumped, Language};
+use crate::language::{Dumped, Language, Stamp};
 use crate::load::Life;
+use crate::tags::Observed;
 use crate::tier::{CallKey, Tier};
 use crate::{clock, random};
 
@@ -38,6 +39,7 @@ pub(crate) fn prepare<'a, L: Language>(
     object: &L::Object,
     tiers: &'a [Tier],
     keep: &Keep,
+    tags: &Observed,
 ) -> Result<Vec<Write<'a>>> {
     let mut writes = Vec::with_capacity(tiers.len());
     // Dumped at the first tier that wants bytes, and again where another format makes others of it.
@@ -58,9 +60,12 @@ pub(crate) fn prepare<'a, L: Language>(
             continue;
         }
         if tier.keeps_objects() {
-            writes.push(Write { tier, key, value: language.hold(object, &moments), ttl });
+            let stamp = Stamp { moments, tags: tags.tags().clone() };
+            writes.push(Write { tier, key, value: language.hold(object, &stamp), ttl });
             continue;
         }
+        // Nobody could ever invalidate it by a tag whose token is not known.
+        let Some(carried) = tags.carried(tier) else { continue };
         let format = tier.format();
         if dumped.as_ref().is_none_or(|(known, _)| !known.dumps_like(format)) {
             let made = match language.dump(object, format) {
@@ -74,7 +79,7 @@ pub(crate) fn prepare<'a, L: Language>(
             dumped = Some((format, made));
         }
         if let Some((_, Some(made))) = &dumped {
-            match tier.seal(language, &key, made, &moments) {
+            match tier.seal(language, &key, made, &moments, &carried) {
                 Ok(value) => writes.push(Write { tier, value, key, ttl }),
                 Err(error) => function.failed(error)?,
             }

@@ -138,6 +138,8 @@ async def _load(call: _Call, load: _native.Load, read: bool) -> Any:
                 load.land_found(value)
                 _refresh_from(call, first)
                 return value
+        elif load.has_tags:
+            await _off_loop(load.may_block, load.observe)
         refused = load.refused()
         if refused is not None:
             load.land_found(refused[0])

@@ -11,10 +11,9 @@ use pyo3::types::{PyBool, PyDict, PyTuple};
 use retainit_core::abi::call::NEVER;
 use retainit_core::flight::{Flight, Flights, Landing};
 use retainit_core::format::Format;
-use retainit_core::freshness::Moments;
-use retainit_core::language::{Caller, Dumped, Language, Payload};
+use retainit_core::language::{Caller, Dumped, Language, Payload, Stamp};
 use retainit_core::load::{Life, Load};
-use retainit_core::{Error, ErrorKind};
+use retainit_core::{tags, Error, ErrorKind};
 use retainit_plugin_api::sdk::Value;
 
 use crate::background;
@@ -57,12 +56,21 @@ pub struct Objects<'a, 'py> {
     pub interrupt: RefCell<Option<PyErr>>,
     /// The load that they are read and stored for.
     pub flight: RefCell<Option<Arc<Flight<Shared>>>>,
+    /// Tags of the result that `life` was last asked about.
+    pub named: RefCell<Vec<Box<str>>>,
 }
 
 impl<'a, 'py> Objects<'a, 'py> {
     /// Of a function, for a key that keeps `keep` alive.
     pub fn new(py: Python<'py>, cold: &'a Cold, keep: Option<Bound<'py, PyAny>>) -> Self {
-        Objects { py, cold, keep, interrupt: RefCell::new(None), flight: RefCell::new(None) }
+        Objects {
+            py,
+            cold,
+            keep,
+            interrupt: RefCell::new(None),
+            flight: RefCell::new(None),
+            named: RefCell::default(),
+        }
     }
 
     /// Raises what was put aside.
@@ -73,7 +81,7 @@ impl<'a, 'py> Objects<'a, 'py> {
         self.interrupt.borrow_mut().take().map_or(Ok(()), Err)
     }
 
-    /// How long a result is kept: what the function's options say of it.
+    /// How long a result is kept, and with which tags: what the function's options say of it.
     ///
     /// # Errors
     /// They could not say.
@@ -83,12 +91,41 @@ impl<'a, 'py> Objects<'a, 'py> {
         arguments: &Bound<'py, PyTuple>,
         keywords: Option<&Bound<'py, PyDict>>,
     ) -> Result<Life, Error> {
-        let Some(life) = &self.cold.life else { return Ok(Life::Own) };
+        let Cold { life, result_tags, .. } = self.cold;
+        if life.is_none() && result_tags.is_none() {
+            return Ok(Life::Own);
+        }
         let keywords = keywords.map_or_else(|| PyDict::new(self.py), Clone::clone);
-        let said = outcall::call(life.bind(self.py), (result, arguments, keywords), None);
-        said.and_then(|said| lifetime(&said)).map_err(|error| {
-            self.failure("keep", "it cannot be said how long a result is kept", Failure::Raised(error))
-        })
+        let ask = |what: &Py<PyAny>| outcall::call(what.bind(self.py), (result, arguments, &keywords), None);
+        let life = match life {
+            None => Life::Own,
+            Some(life) => ask(life).and_then(|said| lifetime(&said)).map_err(|error| {
+                self.failure("keep", "it cannot be said how long a result is kept", Failure::Raised(error))
+            })?,
+        };
+        if let Some(tags) = result_tags.as_ref().filter(|_| life != Life::Unkept) {
+            *self.named.borrow_mut() = ask(tags).and_then(|said| said.extract()).map(names).map_err(|error| {
+                self.failure("tag", "it cannot be said which tags a result has", Failure::Raised(error))
+            })?;
+        }
+        Ok(life)
+    }
+
+    /// The tags of a call with these arguments, in normal form.
+    ///
+    /// # Errors
+    /// It cannot be said, or they are no names of tags.
+    pub fn tags_of(
+        &self,
+        tags: &Py<PyAny>,
+        by_position: Bound<'py, PyTuple>,
+        by_name: &Bound<'py, PyDict>,
+    ) -> Result<Vec<Box<str>>, Error> {
+        let said = outcall::call(tags.bind(self.py), by_position, Some(by_name));
+        let said = said.and_then(|said| said.extract()).map(names).map_err(|error| {
+            self.failure("tag", "it cannot be said which tags a call has", Failure::Raised(error))
+        })?;
+        tags::checked(said)
     }
 
     /// What is kept of an exception, and for how long.
@@ -127,6 +164,11 @@ impl<'a, 'py> Objects<'a, 'py> {
     }
 }
 
+/// Names of tags, as the engine has them.
+pub fn names(names: Vec<String>) -> Vec<Box<str>> {
+    names.into_iter().map(String::into_boxed_str).collect()
+}
+
 /// What `retainit._life` says: `False` for a result that is not kept, `True` for one that is kept as long
 /// as tiers say, else seconds, or `None` for ever.
 ///
@@ -149,22 +191,22 @@ impl<'py> Language for Objects<'_, 'py> {
     type Object = Bound<'py, PyAny>;
     type Bytes = Bytes;
 
-    fn hold(&self, object: &Self::Object, moments: &Moments) -> Value {
+    fn hold(&self, object: &Self::Object, stamp: &Stamp) -> Value {
         let keep = self.keep.as_ref().map_or(std::ptr::null_mut(), Bound::as_ptr);
         let stamp = self.cold.stamped.then(|| {
             // An exception is not returned but raised, which the fast path does not.
             let plain = !object.is_instance_of::<KeptError>();
-            (*moments, if plain { moments.plain_until() } else { i64::MIN })
+            (stamp.clone(), if plain { stamp.moments.plain_until() } else { i64::MIN })
         });
         // SAFETY: attached; the result owns its one reference.
         unsafe { Value::from_raw(handle::hold(&self.cold.cells, object.as_ptr(), keep, stamp)) }
     }
 
-    fn take(&self, value: Value) -> Option<(Self::Object, Option<Moments>)> {
+    fn take(&self, value: Value) -> Option<(Self::Object, Option<Stamp>)> {
         // SAFETY: attached; `into_raw` gives up the reference that `take_whole` consumes.
         unsafe {
-            let (object, moments) = handle::take_whole(&value.into_raw());
-            Some((Bound::from_owned_ptr_or_opt(self.py, object)?, moments))
+            let (object, stamp) = handle::take_whole(&value.into_raw());
+            Some((Bound::from_owned_ptr_or_opt(self.py, object)?, stamp))
         }
     }
 
@@ -185,6 +227,10 @@ impl<'py> Language for Objects<'_, 'py> {
         let flight = self.flight.borrow().clone();
         data::load(self.py, (codec, version), payload, format, Within(flight.as_ref()))
             .map_err(|failure| self.failure("deserialize", "a stored result cannot be read", failure))
+    }
+
+    fn tags(&self) -> Vec<Box<str>> {
+        self.named.borrow().clone()
     }
 
     fn detached<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
@@ -331,11 +377,14 @@ impl<'py> Language for PythonCall<'_, 'py> {
     type Object = Bound<'py, PyAny>;
     type Bytes = Bytes;
 
-    fn hold(&self, object: &Self::Object, moments: &Moments) -> Value {
-        self.objects.hold(object, moments)
+    fn hold(&self, object: &Self::Object, stamp: &Stamp) -> Value {
+        self.objects.hold(object, stamp)
     }
-    fn take(&self, value: Value) -> Option<(Self::Object, Option<Moments>)> {
+    fn take(&self, value: Value) -> Option<(Self::Object, Option<Stamp>)> {
         self.objects.take(value)
+    }
+    fn tags(&self) -> Vec<Box<str>> {
+        self.objects.tags()
     }
     fn dump(&self, object: &Self::Object, format: &Format) -> Result<Dumped<Bytes>, Error> {
         self.objects.dump(object, format)

@@ -41,6 +41,8 @@ pub struct Function {
     expires: Cell<bool>,
     asynchronous: bool,
     by_equality: bool,
+    /// Whether other processes may invalidate tags, so that there are times to look.
+    checks: Cell<bool>,
     /// Whether objects are keyed by their own equality where they have no encoding.
     interns: Cell<bool>,
     signature: Signature,
@@ -68,6 +70,10 @@ pub struct Cold {
     pub life: Option<Py<PyAny>>,
     /// Says of an exception what is kept of it, and for how long, or `None` for no exception at all.
     pub errors: Option<Py<PyAny>>,
+    /// Says of the arguments of a call which tags its entry carries, or `None` for none.
+    pub tags: Option<Py<PyAny>>,
+    /// Says of a result which tags its entry carries beside those, or `None` for none.
+    pub result_tags: Option<Py<PyAny>>,
     /// Whether what backends keep for it carries more than the value.
     pub stamped: bool,
     /// Keyed by equality of all arguments, as functools does.
@@ -174,7 +180,9 @@ impl Function {
     pub fn arm(&self, first: Option<(&Instance, bool)>, expected: u64) {
         self.get.set(None);
         self.expected.set(expected);
-        self.interns.set(self.cold().is_ok_and(|cold| cold.local.get()));
+        let local = self.cold().is_ok_and(|cold| cold.local.get());
+        self.interns.set(local);
+        self.checks.set(!local);
         let cold = self.cold().ok();
         let plain = cold.is_some_and(|cold| cold.copy.is_none() && cold.key_builder.is_none());
         if let (Some((instance, expires)), true) = (first, plain) {
@@ -247,7 +255,7 @@ unsafe fn encode_equality(
     }
 }
 
-/// A call. A hit in the first tier is answered here. With `STAMPED` what that keeps carries moments.
+/// A call. A hit in the first tier is answered here. With `STAMPED` what that keeps carries a stamp.
 unsafe extern "C" fn vectorcall<const STAMPED: bool>(
     callable: *mut ffi::PyObject,
     arguments: *const *mut ffi::PyObject,
@@ -271,8 +279,11 @@ unsafe extern "C" fn vectorcall<const STAMPED: bool>(
                         == status::OK
                     {
                         let handle = &(*item.as_ptr()).value;
-                        let value =
-                            if STAMPED { handle::take_stamped(handle, now) } else { handle::take(handle) };
+                        let value = if STAMPED {
+                            handle::take_stamped(handle, now, if this.checks.get() { now } else { i64::MIN })
+                        } else {
+                            handle::take(handle)
+                        };
                         if !value.is_null() {
                             this.hits.set(this.hits.get() + 1);
                             if this.asynchronous {
@@ -314,6 +325,8 @@ unsafe extern "C" fn traverse(
                 cold.copy.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
                 cold.life.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
                 cold.errors.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
+                cold.tags.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
+                cold.result_tags.as_ref().map_or(ptr::null_mut(), Py::as_ptr),
                 cold.interns.table().as_ptr(),
             ];
             for reference in references {

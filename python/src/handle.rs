@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use crossbeam_queue::SegQueue;
 use pyo3::ffi;
-use retainit_core::freshness::Moments;
+use retainit_core::language::Stamp;
 use retainit_plugin_api::abi::value::{RefTable, Value as RawValue, OBJECT};
 
 use crate::{outcall, state};
@@ -41,13 +41,13 @@ pub struct Cell {
     stamped: bool,
 }
 
-/// A value with its moments, of a function whose rules need them.
+/// A value with its stamp, of a function whose rules or tags need it.
 #[repr(C)]
 struct Stamped {
     cell: Cell,
     /// Until when the value is to be had without a further look.
     plain_until: i64,
-    moments: Moments,
+    stamp: Stamp,
 }
 
 /// The cells of one function: an intrusive list with a sentinel that does not move.
@@ -139,8 +139,8 @@ unsafe fn unlink(cell: *mut Cell) {
     }
 }
 
-/// A handle of `object`, with `keep` (or null) kept alive beside it. With a `stamp` it carries those moments,
-/// and the fast path takes it until then.
+/// A handle of `object`, with `keep` (or null) kept alive beside it. With a `stamp` it carries that, and the fast
+/// path takes it until then.
 ///
 /// # Safety
 /// Attached; both are borrowed and valid.
@@ -148,7 +148,7 @@ pub unsafe fn hold(
     list: &CellList,
     object: *mut ffi::PyObject,
     keep: *mut ffi::PyObject,
-    stamp: Option<(Moments, i64)>,
+    stamp: Option<(Stamp, i64)>,
 ) -> RawValue {
     // SAFETY: as promised; the new cell is linked between valid neighbours.
     unsafe {
@@ -163,8 +163,8 @@ pub unsafe fn hold(
         let cell = Cell { value: object, keep, previous: end, next: (*end).next, references: 1, stamped };
         let (cell, table) = match stamp {
             None => (Box::into_raw(Box::new(cell)), &CELL),
-            Some((moments, plain_until)) => {
-                (Box::into_raw(Box::new(Stamped { cell, plain_until, moments })).cast(), &STAMPED)
+            Some((stamp, plain_until)) => {
+                (Box::into_raw(Box::new(Stamped { cell, plain_until, stamp })).cast(), &STAMPED)
             }
         };
         (*(*end).next).previous = cell;
@@ -238,12 +238,13 @@ unsafe fn take_cell(handle: &RawValue) -> *mut ffi::PyObject {
     }
 }
 
-/// As [`take`], of a handle that carries moments: null where a further look is needed at `now`.
+/// As [`take`], of a handle that carries a stamp: null where a further look is needed at `now`. Tags are to be good
+/// at `moment`: the earliest of all, where only this process invalidates them.
 ///
 /// # Safety
 /// As [`take`].
 #[inline(always)]
-pub unsafe fn take_stamped(handle: &RawValue, now: i64) -> *mut ffi::PyObject {
+pub unsafe fn take_stamped(handle: &RawValue, now: i64, moment: i64) -> *mut ffi::PyObject {
     // SAFETY: as promised; the table says what the owner is.
     unsafe {
         if !ptr::eq(handle.table, &STAMPED) {
@@ -251,30 +252,31 @@ pub unsafe fn take_stamped(handle: &RawValue, now: i64) -> *mut ffi::PyObject {
             return ptr::null_mut();
         }
         let cell: *mut Stamped = handle.owner.cast();
-        let object = if now < (*cell).plain_until { (*cell).cell.value } else { ptr::null_mut() };
+        let good = now < (*cell).plain_until && (*cell).stamp.tags.are_good(moment);
+        let object = if good { (*cell).cell.value } else { ptr::null_mut() };
         ffi::Py_XINCREF(object);
         drop_cell(cell.cast());
         object
     }
 }
 
-/// The object of a handle that this host made, as a new reference, and its moments if it carries any; null if
+/// The object of a handle that this host made, as a new reference, and its stamp if it carries one; null if
 /// the object has gone or the handle is not ours. Consumes the handle.
 ///
 /// # Safety
 /// As [`take`].
-pub unsafe fn take_whole(handle: &RawValue) -> (*mut ffi::PyObject, Option<Moments>) {
+pub unsafe fn take_whole(handle: &RawValue) -> (*mut ffi::PyObject, Option<Stamp>) {
     // SAFETY: as promised; the table says what the owner is.
     unsafe {
         if !ptr::eq(handle.table, &STAMPED) {
             return (take(handle), None);
         }
         let cell: *mut Stamped = handle.owner.cast();
-        let moments = (*cell).moments;
+        let stamp = (*cell).stamp.clone();
         let object = (*cell).cell.value;
         ffi::Py_XINCREF(object);
         drop_cell(cell.cast());
-        (object, Some(moments))
+        (object, Some(stamp))
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `awaitable` | what a hit of an asynchronous function returns |
 //! | `loads`, `operations`, `backend`, `config` | what the Python layer is built on |
 //! | `lease` | what locks are built on |
+//! | `invalidate` | what invalidations are built on |
 //! | `data`, `pickle` | from objects to stored bytes and back |
 //! | `tree` | objects as MessagePack trees, and back |
 //! | `storage` | how a tier stores values: serializer, compression, seal |
@@ -33,6 +34,7 @@ mod errors;
 mod function;
 mod handle;
 mod intern;
+mod invalidate;
 mod lease;
 mod loads;
 mod miss;
@@ -108,6 +110,12 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         backend::add_plugin,
         backend::add_plugin_directory,
         backend::load_plugin,
+        invalidate::count_tags,
+        invalidate::invalidate_key,
+        invalidate::invalidate_pattern,
+        invalidate::invalidate_tags,
+        invalidate::resolve,
+        invalidate::set_tag_interval,
         lease::acquire_lease,
         loads::begin,
         loads::refresh_load,

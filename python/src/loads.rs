@@ -29,6 +29,8 @@ pub struct Load {
     inner: Mutex<Option<CoreLoad<Shared>>>,
     /// What is kept, and for how long.
     kept: Mutex<Option<(Py<PyAny>, Life)>>,
+    /// The tags of what is kept that it tells itself.
+    named: Mutex<Vec<Box<str>>>,
     /// What everybody is answered with instead of what tiers or the function gave.
     fallback: Mutex<Option<Arc<Shared>>>,
     /// Whether reading or storing may block.
@@ -37,6 +39,9 @@ pub struct Load {
     /// Whether callers wait no longer than the function's rules allow.
     #[pyo3(get)]
     limits_waits: bool,
+    /// Whether its function's entries carry tags.
+    #[pyo3(get)]
+    has_tags: bool,
 }
 
 /// A load that somebody else leads, or that goes on while its caller waits no longer than it has to.
@@ -116,6 +121,11 @@ impl Load {
         answer.map_err(|error: retainit_core::Error| errors::from_core(&error))
     }
 
+    /// Finds its tags, where it reads nothing before the function runs.
+    fn observe(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, |load, objects, _| load.observe(objects))?.map_err(|error| errors::from_core(&error))
+    }
+
     /// Before the function runs: `(value,)` where it must not, because too many runs of it that have been given
     /// up go on, and there is something to fall back on.
     ///
@@ -139,6 +149,7 @@ impl Load {
     ) -> PyResult<bool> {
         let life = self.with(py, |load, objects, py| {
             let said = objects.life(value.bind(py), arguments.bind(py), Some(keywords.bind(py)));
+            *lock(&self.named) = objects.named.take();
             said.or_else(|error| load.failed(error).map(|()| Life::Unkept))
         })?;
         let life = life.map_err(|error| errors::from_core(&error))?;
@@ -162,7 +173,11 @@ impl Load {
     /// Stores what is kept in every tier, unless it was invalidated meanwhile.
     fn store(&self, py: Python<'_>) -> PyResult<()> {
         let Some((value, life)) = lock(&self.kept).take() else { return Ok(()) };
-        self.with(py, |load, objects, py| load.store(&FLIGHTS, objects, value.bind(py), life))?
+        let named = std::mem::take(&mut *lock(&self.named));
+        self.with(py, |load, objects, py| {
+            *objects.named.borrow_mut() = named;
+            load.store(&FLIGHTS, objects, value.bind(py), life)
+        })?
             .map_err(|error| errors::from_core(&error))
     }
 
@@ -357,8 +372,10 @@ fn led(function: &Bound<'_, PyAny>, key: &Key, load: CoreLoad<Shared>) -> Load {
         flight: load.flight().clone(),
         may_block: load.may_block(),
         limits_waits: load.function().policy().rules.limit_waits(),
+        has_tags: load.function().policy().has_tags(),
         inner: Mutex::new(Some(load)),
         kept: Mutex::default(),
+        named: Mutex::default(),
         fallback: Mutex::default(),
     }
 }

@@ -11,7 +11,7 @@ use retainit_core::abi::call::NEVER;
 use retainit_core::freshness::State;
 use retainit_core::key::{self, tag, KeyBuffer};
 use retainit_core::pipeline::{self, Mode};
-use retainit_core::tier::{CallKey, Found};
+use retainit_core::tier::{CallKey, Found, Reading};
 
 use crate::caller::{KeptError, Objects, PythonCall, FLIGHTS};
 use crate::encode::Encoder;
@@ -130,13 +130,23 @@ fn answer<'py>(
         // What is kept of an exception is raised by awaiting.
         found = found.filter(|found| !found.object.is_instance_of::<KeptError>());
     }
+    let is_fresh = found.as_ref().is_some_and(|found| found.state == State::Fresh);
     let call = PythonCall { objects, function: function.clone(), arguments, keywords };
+    let key = match if is_fresh { Ok(key) } else { tagged(this, &call, key)? } {
+        Ok(key) => key,
+        // Nobody could invalidate what is kept of it.
+        Err(error) => {
+            cold.engine.failed(error).map_err(|error| errors::from_core(&error))?;
+            call.objects.interrupted()?;
+            return outcall::call(cold.wrapped.bind(py), &call.arguments, call.keywords.as_ref());
+        }
+    };
     let Some(Found { object, state, .. }) = found else {
-        let PythonCall { arguments, keywords, .. } = call;
+        let PythonCall { arguments, keywords, objects, .. } = call;
         if let Some(drive) = &cold.drive {
             return outcall::call(drive.bind(py), (function, key, arguments, keywords), None);
         }
-        let call = PythonCall { arguments, keywords, ..call };
+        let call = PythonCall { arguments, keywords, objects, function: function.clone() };
         return run(cold, call, &key.call, Mode::Read);
     };
     this.count_hit();
@@ -154,6 +164,26 @@ fn answer<'py>(
         };
     }
     Ok(value)
+}
+
+/// The key of a call with the tags that its arguments tell.
+///
+/// # Errors
+/// The arguments do not fit, or, inside, the tags cannot be told.
+pub fn tagged(
+    this: &Function,
+    call: &PythonCall<'_, '_>,
+    key: Key,
+) -> PyResult<Result<Key, retainit_core::Error>> {
+    let Some(tags) = &call.objects.cold.tags else { return Ok(Ok(key)) };
+    let Some((by_position, by_name)) =
+        this.signature().normal_form(&call.arguments, call.keywords.as_ref())?
+    else {
+        return Ok(Ok(key));
+    };
+    let by_position = PyTuple::new(call.objects.py, by_position)?;
+    let names = call.objects.tags_of(tags, by_position, &by_name);
+    Ok(names.map(|names| Key { call: key.call.tagged(names), keep: key.keep }))
 }
 
 /// Starts a refresh of what was found in the first tier, unless there is a reason not to.
@@ -211,7 +241,8 @@ fn look<'py>(objects: &Objects<'_, 'py>, key: &CallKey) -> Option<Found<Bound<'p
     let tiers = engine.tiers();
     let first = tiers.first().filter(|tier| !tier.may_block())?;
     // The engine will meet the same failure, and count it.
-    let found = first.read(engine, objects, key, |error| engine.note(&error)).ok()??;
+    let reading = Reading { may_check: false, ..Reading::alone(&tiers, 0) };
+    let found = first.read(engine, objects, key, &reading, |error| engine.note(&error)).ok()??;
     found.state.is_answer().then_some(found)
 }
 

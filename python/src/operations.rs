@@ -47,9 +47,12 @@ pub fn make<'py>(
         strict: option("strict")?.map_or(Ok(false), |value| value.extract())?,
         rules: rules(&option)?,
         in_thread: option("run_in_thread")?.map_or(Ok(false), |value| value.extract())?,
+        built: option("key_builder")?.is_some(),
+        tagged: option("tags")?.is_some(),
+        tagged_by_result: option("result_tags")?.is_some(),
     };
     let errors = object("errors")?;
-    let stamped = policy.rules.need_moments() || errors.is_some();
+    let stamped = policy.rules.need_moments() || errors.is_some() || policy.has_tags();
     let drive = object("drive")?;
     function::new(
         py,
@@ -65,6 +68,8 @@ pub fn make<'py>(
                 copy: object("copy")?,
                 life: object("life")?,
                 errors,
+                tags: object("tags")?,
+                result_tags: object("result_tags")?,
                 stamped,
                 by_equality: option("typed")?.map(|value| value.extract()).transpose()?,
                 interns: Interns::new(py),
@@ -165,7 +170,17 @@ pub fn key<'py>(
 ) -> PyResult<Option<Key>> {
     let this = function::of(function)?;
     miss::resolve(function, this)?;
-    miss::key(this, this.cold()?, arguments, keywords)
+    let cold = this.cold()?;
+    let Some(key) = miss::key(this, cold, arguments, keywords)? else { return Ok(None) };
+    let call = PythonCall {
+        objects: Objects::new(function.py(), cold, None),
+        function: function.clone(),
+        arguments: arguments.clone(),
+        keywords: keywords.cloned(),
+    };
+    let key = miss::tagged(this, &call, key)?;
+    call.objects.interrupted()?;
+    key.map(Some).map_err(|error| errors::from_core(&error))
 }
 
 /// The canonical encoding of a value that has a meaning outside the process.
@@ -228,19 +243,20 @@ pub fn copied<'py>(function: &Bound<'py, PyAny>, value: Bound<'py, PyAny>) -> Py
     miss::copied(function::of(function)?.cold()?, value)
 }
 
-/// Keeps a value, as long as `life` says (see [`caller::lifetime`]).
+/// Keeps a value, as long as `life` says (see [`caller::lifetime`]), with the tags that its arguments tell and `tags`.
 #[pyfunction]
 pub fn put<'py>(
     function: &Bound<'py, PyAny>,
     key: &Bound<'py, Key>,
     value: &Bound<'py, PyAny>,
     life: &Bound<'py, PyAny>,
+    tags: Vec<String>,
 ) -> PyResult<()> {
     let this = function::of(function)?;
     let key = key.get();
     let objects = objects(this, function.py(), Some(key))?;
     let life = caller::lifetime(life)?;
-    let result = change::put(&FLIGHTS, &this.cold()?.engine, &objects, &key.call, value, life);
+    let result = change::put(&FLIGHTS, &this.cold()?.engine, &objects, &key.call, value, life, &caller::names(tags));
     finish(&objects, result)
 }
 

@@ -35,6 +35,7 @@ pub use keyring::Keyring;
 pub use layout::MAGIC;
 pub use meta::{Meta, Tag};
 pub use opened::{Opened, Payload, Tags};
+pub(crate) use random::token;
 pub use seal::Seal;
 pub use secret::Secret;
 pub use unreadable::Unreadable;

@@ -4,6 +4,16 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// Random bytes that nobody can guess or repeat.
+///
+/// # Errors
+/// When the system has none to give.
+pub(crate) fn token() -> Result<[u8; 16]> {
+    let mut token = [0; 16];
+    Random::system().fill(&mut token)?;
+    Ok(token)
+}
+
 /// The system's random bytes. They are asked for each time and kept nowhere, so no fork gives two
 /// entries the same ones; nor does a copy of a virtual machine whose kernel learns that it is one.
 pub(super) struct Random {

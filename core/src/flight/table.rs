@@ -75,6 +75,9 @@ impl Scope {
     }
 }
 
+/// Whether an invalidation is about a key.
+type Covers = dyn Fn(&[u8]) -> bool + Send + Sync;
+
 const SHARDS: usize = 16;
 
 struct Shard<T> {
@@ -83,7 +86,7 @@ struct Shard<T> {
     strays: Vec<Arc<Flight<T>>>,
     /// Invalidations under way: flights that begin meanwhile may read what is about to go, so they
     /// are born fenced.
-    invalidating: Vec<(u64, Scope)>,
+    invalidating: Vec<(u64, Arc<Covers>)>,
 }
 
 /// All loads under way, by local key.
@@ -120,10 +123,15 @@ impl<T> Flights<T> {
     /// Starts a load of `key`, or joins the one under way.
     pub fn begin(self: &Arc<Self>, key: &[u8], purpose: Purpose) -> Begin<T> {
         let mut shard = self.shard(key).lock();
-        if let Some(flight) = shard.flights.get(key) {
-            return Begin::Join(flight.clone());
+        let known = shard.flights.get(key).cloned();
+        if let Some(flight) = known {
+            if !flight.is_fenced() {
+                return Begin::Join(flight);
+            }
+            // A tag of it has been invalidated: as if a fence had taken it out.
+            shard.flights.remove(key);
         }
-        let fenced = shard.invalidating.iter().any(|(_, scope)| scope.covers(key));
+        let fenced = shard.invalidating.iter().any(|(_, covers)| covers(key));
         let key: Arc<[u8]> = key.into();
         let flight = Flight::new(key.clone(), fenced, purpose);
         if !fenced {
@@ -179,17 +187,27 @@ impl<T> Flights<T> {
     ///
     /// May wait for writes in progress, so the caller must not hold what those writes need.
     pub fn fence(&self, scope: &Scope) -> Fence<'_, T> {
-        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
-        let shards: Vec<&Mutex<Shard<T>>> = match scope {
+        let shards = match scope {
             Scope::Key(key) => vec![self.shard(key)],
             Scope::Prefix(_) => self.shards.iter().collect(),
         };
+        let scope = scope.clone();
+        self.fence_in(shards, Arc::new(move |key| scope.covers(key)))
+    }
+
+    /// The same for loads of all keys that are covered.
+    pub fn fence_where(&self, covers: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Fence<'_, T> {
+        self.fence_in(self.shards.iter().collect(), Arc::new(covers))
+    }
+
+    fn fence_in<'a>(&self, shards: Vec<&'a Mutex<Shard<T>>>, covers: Arc<Covers>) -> Fence<'a, T> {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let mut fenced = Vec::new();
         for shard in &shards {
             let mut shard = shard.lock();
-            shard.invalidating.push((ticket, scope.clone()));
-            fenced.extend(shard.flights.extract_if(|key, _| scope.covers(key)).map(|(_, flight)| flight));
-            fenced.extend(shard.strays.extract_if(.., |stray| scope.covers(&stray.key)));
+            shard.invalidating.push((ticket, covers.clone()));
+            fenced.extend(shard.flights.extract_if(|key, _| covers(key)).map(|(_, flight)| flight));
+            fenced.extend(shard.strays.extract_if(.., |stray| covers(&stray.key)));
         }
         for flight in fenced {
             flight.fence();
