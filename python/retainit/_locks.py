@@ -153,6 +153,8 @@ class Lock:
         try:
             self.release()
         except LockLostError as lost:
+            if error is None:
+                raise
             _tell(lost, error)
 
     async def __aenter__(self) -> Lock:
@@ -168,6 +170,8 @@ class Lock:
         try:
             await self.arelease()
         except LockLostError as lost:
+            if error is None:
+                raise
             _tell(lost, error)
 
     def __repr__(self) -> str:
@@ -236,10 +240,8 @@ class Lock:
             )
 
 
-def _tell(lost: LockLostError, error: BaseException | None) -> None:
-    """Raises the loss, unless something is on its way already, which is told of it."""
-    if error is None:
-        raise lost
+def _tell(lost: LockLostError, error: BaseException) -> None:
+    """Adds the loss to what is on its way already."""
     if sys.version_info >= (3, 11):
         error.add_note(str(lost))
 
