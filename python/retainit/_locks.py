@@ -30,10 +30,10 @@ SHORTEST = 0.1
 
 
 class _Owner(NamedTuple):
-    """A thread, and the task that it runs if it runs one."""
+    """A thread, and the task that it runs if it runs one: weakly, as a task may hold what it raised."""
 
     thread: int
-    task: object | None
+    task: weakref.ref[Any] | None
 
 
 class _Holding(NamedTuple):
@@ -299,17 +299,15 @@ def _refuse_circle(
 
 
 def _owner() -> _Owner:
-    task: object | None = None
+    task: Any = None
     try:
         task = asyncio.current_task()
     except RuntimeError:
         trio: Any = sys.modules.get("trio")
         if trio is not None:
-            try:
+            with contextlib.suppress(RuntimeError):
                 task = trio.lowlevel.current_task()
-            except RuntimeError:
-                task = None
-    return _Owner(threading.get_ident(), task)
+    return _Owner(threading.get_ident(), None if task is None else weakref.ref(task))
 
 
 def _ttl(ttl: Duration) -> float:
