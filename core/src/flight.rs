@@ -8,6 +8,7 @@
 //! it becomes a stray, which nobody can join and an invalidation still fences.
 
 mod table;
+mod together;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! A load: from registering to landing. The steps that synchronous and asynchronous callers share.
 
+pub mod many;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::Arc;
 
@@ -237,20 +239,30 @@ impl<S: Send + Sync> Load<S> {
         object: &L::Object,
         life: Life,
     ) -> Result<()> {
-        let now = clock::monotonic();
-        self.function.ran((now - self.running.load(Ordering::Relaxed)).max(0));
-        self.function.pauses.end(self.key.local());
-        if now - self.flight.started() >= self.function.policy().rules.grace() {
+        self.function.ran((clock::monotonic() - self.running.load(Ordering::Relaxed)).max(0));
+        if !self.succeeds(flights, language, self.is_late()) {
             return Ok(());
-        }
-        if !self.has_timed_out() && flights.has_strays(&self.flight) {
-            language.detached(|| flights.supersede(&self.flight));
         }
         match life {
             Life::Unkept if self.met.load(Ordering::Relaxed) => self.remove(language),
             Life::Unkept => Ok(()),
             life => self.write(language, object, &self.tiers, &Keep::New(life)),
         }
+    }
+
+    /// There is a result: whether it is welcome, which one that is `late` is not. The pause ends, and no stray
+    /// overwrites it.
+    fn succeeds<L: Language>(&self, flights: &Flights<S>, language: &L, late: bool) -> bool {
+        self.function.pauses.end(self.key.local());
+        if !late && !self.has_timed_out() && flights.has_strays(&self.flight) {
+            language.detached(|| flights.supersede(&self.flight));
+        }
+        !late
+    }
+
+    /// Whether the grace period of the hard timeout is over.
+    fn is_late(&self) -> bool {
+        clock::monotonic() - self.flight.started() >= self.function.policy().rules.grace()
     }
 
     /// Notes that it was not to be found out how long a result is kept, so that it is not.

@@ -1,5 +1,7 @@
 //! Storing one value: what each tier gets of it, and the writes.
 
+mod together;
+
 use std::borrow::Cow;
 
 use retainit_plugin_api::abi::call::NEVER;
@@ -13,6 +15,8 @@ use crate::language::{Dumped, Language};
 use crate::load::Life;
 use crate::tier::{CallKey, Tier};
 use crate::{clock, random};
+
+pub(crate) use together::run_together;
 
 /// What becomes of a value's moments.
 pub(crate) enum Keep {
