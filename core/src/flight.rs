@@ -10,13 +10,13 @@
 mod table;
 mod together;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::lock::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, Thread};
 
 pub use table::{Begin, Fence, Flights, Lead, Scope};
 

@@ -2,7 +2,6 @@
 
 pub mod many;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use crate::clock;
@@ -12,6 +11,7 @@ use crate::freshness::{later, State};
 use crate::function::Function;
 use crate::language::Language;
 use crate::store::{prepare, run, Keep};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use crate::tier::{CallKey, Found, Tier};
 
 /// How long a result is kept.
@@ -254,7 +254,7 @@ impl<S: Send + Sync> Load<S> {
     /// overwrites it.
     fn succeeds<L: Language>(&self, flights: &Flights<S>, language: &L, late: bool) -> bool {
         self.function.pauses.end(self.key.local());
-        if !late && !self.has_timed_out() && flights.has_strays(&self.flight) {
+        if !late && flights.has_strays(&self.flight) {
             language.detached(|| flights.supersede(&self.flight));
         }
         !late
