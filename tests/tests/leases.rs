@@ -395,7 +395,9 @@ fn the_end_of_a_process_gives_everything_back() {
     let scratch = Scratch::new();
     for instance in backends(&scratch) {
         let lease = take(&instance).unwrap();
-        lease::release_all();
+        lease::release_all(Duration::ZERO);
+        assert!(!lease.is_lost(), "there was no time");
+        lease::release_all(Duration::from_secs(2));
         assert!(lease.is_lost());
         let next = take(&instance).unwrap();
         drop(lease);
