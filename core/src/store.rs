@@ -65,6 +65,11 @@ pub(crate) fn prepare<'a, L: Language>(
             writes.push(Write { tier, key, value: language.hold(object, &moments), ttl });
             continue;
         }
+        if let Some(refusal) = tier.instance().refusal() {
+            // Nothing is made for a backend that is not asked.
+            function.failed(refusal)?;
+            continue;
+        }
         let format = tier.format();
         if dumped.as_ref().is_none_or(|(known, _)| !known.dumps_like(format)) {
             let made = match language.dump(object, format) {

@@ -149,6 +149,9 @@ impl Tier {
         key: &CallKey,
         unreadable: impl FnOnce(Error),
     ) -> Result<Option<Found<L::Object>>> {
+        if let Some(refusal) = self.instance.refusal() {
+            return Err(refusal);
+        }
         let Some(key) = self.key(key) else { return Ok(None) };
         // References to objects are added only while the language is held.
         let item = if self.may_block() && !self.keeps_objects() {
