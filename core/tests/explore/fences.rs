@@ -19,6 +19,7 @@ struct Stored {
 
 /// A cached function with two tiers; the farther one fills the nearer.
 pub struct Model {
+    key: Vec<u8>,
     pub flights: Arc<Flights<usize>>,
     source: AtomicUsize,
     /// Loads that have begun.
@@ -28,9 +29,10 @@ pub struct Model {
 }
 
 impl Model {
-    /// One with an entry in its farther tier.
-    pub fn new() -> Arc<Self> {
+    /// One whose tiers are empty.
+    pub fn new(key: &[u8]) -> Arc<Self> {
         Arc::new(Model {
+            key: key.to_vec(),
             flights: Arc::default(),
             source: AtomicUsize::new(1),
             loads: Mutex::new(0),
@@ -39,6 +41,7 @@ impl Model {
         })
     }
 
+    /// With an entry in its farther tier.
     fn fill(self: Arc<Self>) -> Arc<Self> {
         *self.far.lock().unwrap() = Some(Stored { version: 1, writer: 0 });
         self
@@ -62,6 +65,17 @@ impl Model {
         version
     }
 
+    /// What a run of the function gives now.
+    pub fn run(&self) -> usize {
+        self.source.load(SeqCst)
+    }
+
+    /// Writes what the load `writer` has made.
+    pub fn store(&self, flight: &Arc<Flight<usize>>, version: usize, writer: usize) {
+        self.write(flight, &self.near, Stored { version, writer });
+        self.write(flight, &self.far, Stored { version, writer });
+    }
+
     fn write(&self, flight: &Flight<usize>, tier: &Mutex<Option<Stored>>, stored: Stored) {
         flight.write(|| {
             let before = tier.lock().unwrap().replace(stored);
@@ -79,10 +93,19 @@ impl Model {
 
     /// Begins a load, and says which one it is; `None` where one is under way.
     fn begin(&self) -> Option<(Lead<usize>, usize)> {
+        self.numbered(|| match self.flights.begin(&self.key, Purpose::Load) {
+            Begin::Lead(lead) => Ok(lead),
+            Begin::Join(flight) => Err(flight),
+        })
+        .ok()
+    }
+
+    /// Numbers loads in the order in which they begin.
+    pub fn numbered<L, J>(&self, begin: impl FnOnce() -> Result<L, J>) -> Result<(L, usize), J> {
         let mut loads = self.loads.lock().unwrap();
-        let Begin::Lead(lead) = self.flights.begin(KEY, Purpose::Load) else { return None };
+        let lead = begin()?;
         *loads += 1;
-        Some((lead, *loads))
+        Ok((lead, *loads))
     }
 
     /// Changes the source, then removes what was made of it.
@@ -120,11 +143,11 @@ impl Model {
     }
 }
 
-pub fn key() -> Scope {
+fn key() -> Scope {
     Scope::Key(KEY.to_vec())
 }
 
-pub fn prefix() -> Scope {
+fn prefix() -> Scope {
     Scope::Prefix(b"f-".to_vec())
 }
 
@@ -134,7 +157,7 @@ fn thread(model: &Arc<Model>, work: impl FnOnce(&Model) + Send + 'static) -> Box
 }
 
 fn scopes(scopes: &'static [fn() -> Scope], loads: usize) {
-    let model = Model::new().fill();
+    let model = Model::new(KEY).fill();
     let mut threads: Vec<_> = (0..loads).map(|_| thread(&model, Model::call)).collect();
     threads.extend(scopes.iter().map(|scope| thread(&model, move |model| model.invalidate(&scope()))));
     together(threads);
@@ -159,7 +182,7 @@ fn each_of_two_invalidations_at_once_is_over_when_it_returns() {
 #[test]
 fn two_who_give_up_the_same_load_leave_it_to_invalidations() {
     explore("given up twice", || {
-        let model = Model::new();
+        let model = Model::new(KEY);
         let (lead, number) = model.begin().unwrap();
         let flight = lead.flight().clone();
         let mut threads = vec![thread(&model, move |model| {
@@ -181,7 +204,7 @@ fn two_who_give_up_the_same_load_leave_it_to_invalidations() {
 #[test]
 fn a_stray_overwrites_nothing_newer_and_is_seen_by_invalidations() {
     explore("strays", || {
-        let model = Model::new();
+        let model = Model::new(KEY);
         let (lead, number) = model.begin().unwrap();
         let flight = lead.flight().clone();
         let threads = vec![
@@ -197,5 +220,36 @@ fn a_stray_overwrites_nothing_newer_and_is_seen_by_invalidations() {
         ];
         together(threads);
         model.settle();
+    });
+}
+
+#[test]
+fn writes_of_several_loads_at_once_meet_fences_one_by_one() {
+    explore("written together", || {
+        let flights: Arc<Flights<usize>> = Arc::default();
+        let begin = |key: &[u8]| match flights.begin(key, Purpose::Load) {
+            Begin::Lead(lead) => lead,
+            Begin::Join(_) => panic!("nobody leads yet"),
+        };
+        let leads = [begin(b"f-1"), begin(b"f-2")];
+        let stored = Arc::new([const { Mutex::new(false) }; 2]);
+        let (both, writes) = (leads.each_ref().map(|lead| lead.flight().clone()), stored.clone());
+        let mut threads: Vec<Box<dyn FnOnce() + Send>> = vec![Box::new(move || {
+            Flight::write_together(&both, |may| {
+                let allowed = writes.iter().zip(may).filter(|(_, may)| *may);
+                allowed.for_each(|(stored, _)| *stored.lock().unwrap() = true);
+            });
+        })];
+        for (number, scope) in [(0, Scope::Key(b"f-1".to_vec())), (1, prefix())] {
+            let (flights, stored) = (flights.clone(), stored.clone());
+            threads.push(Box::new(move || {
+                let _fence = flights.fence(&scope);
+                *stored[number].lock().unwrap() = false;
+                assert!(!*stored[number].lock().unwrap(), "written while an invalidation goes on");
+            }));
+        }
+        together(threads);
+        assert!(stored.iter().all(|stored| !*stored.lock().unwrap()), "kept after an invalidation");
+        assert!(leads.iter().all(|lead| lead.flight().is_fenced()));
     });
 }

@@ -225,11 +225,11 @@ fn readers_beside_a_refresh_never_wait() {
         let reader = |_| -> Box<dyn FnOnce() + Send> {
             let (flights, store) = (flights.clone(), store.clone());
             Box::new(move || match flights.begin(KEY, Purpose::Load) {
+                // There is an answer all the time.
+                Begin::Join(flight) if flight.replaces() => assert!(*store.lock().unwrap() >= 1),
                 Begin::Join(flight) => {
-                    let joined = if flight.replaces() { *store.lock().unwrap() } else { 1 };
-                    assert!(joined >= 1);
-                    // Reading beside it needs nothing of the flight, and leaves nobody in it.
-                    assert!(!flight.replaces() || flights.waiting(KEY) == 0);
+                    assert!(!flight.is_refreshing(), "waits for what nobody has to wait for");
+                    assert!(matches!(flight.wait(EVER), Some(Landing::Shared(_))), "a reader led it");
                 }
                 Begin::Lead(lead) => lead.share(Arc::new(*store.lock().unwrap())),
             })

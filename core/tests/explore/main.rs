@@ -9,7 +9,9 @@
 //! * `harness`: runs a scenario in many schedules, and counts them.
 //! * `flights`: who leads, who waits, who is called.
 //! * `fences`: what is written and what must not be, with an invalidation in between.
+//! * `loads`: loads that are given up, and what is counted of them.
 
 mod fences;
 mod flights;
 mod harness;
+mod loads;
