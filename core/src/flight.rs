@@ -8,14 +8,15 @@
 //! it becomes a stray, which nobody can join and an invalidation still fences.
 
 mod table;
+mod together;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::lock::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, Thread};
 use crate::tags::Tags;
 
 pub use table::{Begin, Fence, Flights, Lead, Scope};

@@ -1,7 +1,7 @@
 //! One cached function as the engine sees it: its name, its tiers, what it has counted.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 
 use crate::error::Result;
@@ -9,6 +9,7 @@ use crate::freshness::{Rules, State};
 use crate::key;
 use crate::lock::Mutex;
 use crate::pause::Pauses;
+use crate::sync::atomic::AtomicI64;
 use crate::tier::Tier;
 use crate::{throttle, verified};
 

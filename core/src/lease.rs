@@ -23,7 +23,7 @@ mod wait;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicU8, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use retainit_plugin_api::abi::call::NEVER;
 use retainit_plugin_api::abi::{capability, status};
@@ -171,7 +171,7 @@ impl Lease {
 
     /// Gives it back without waiting for a backend that may block, for who cannot wait.
     pub fn let_go(self) {
-        if !self.0.instance.has(capability::INLINE) {
+        if !self.0.instance.has(capability::INLINE) && !self.0.is_over() {
             let work = move || drop(self);
             // Where no thread can be started it is dropped here.
             let _ = std::thread::Builder::new().name("retainit-release".to_owned()).spawn(work);
@@ -227,6 +227,11 @@ impl Held {
             HELD => false,
             _ => true,
         }
+    }
+
+    /// Whether there is nothing to be given back.
+    fn is_over(&self) -> bool {
+        !self.is_ours() || matches!(self.state.load(Ordering::Acquire), GONE | RELEASED)
     }
 
     /// Notes the loss, unless that was done or it has been given back.
@@ -304,15 +309,15 @@ impl Drop for Held {
     }
 }
 
-/// Gives back whatever this process still holds, for its end: others then need not wait for the time to run out.
-pub fn release_all() {
+/// Gives back whatever this process still holds, for its end: others then need not wait for the time to run
+/// out. Stops after `limit`, where a backend does not answer.
+pub fn release_all(limit: Duration) {
+    let started = Instant::now();
     for held in keeper::all() {
-        if let Err(error) = held.end() {
-            tracing::warn!(
-                backend = held.instance.name(),
-                "a lease could not be given back at exit: {error}"
-            );
+        if started.elapsed() >= limit {
+            return;
         }
+        held.finish();
     }
 }
 

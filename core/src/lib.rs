@@ -14,7 +14,7 @@
 //! | [`loader`] | finding, checking and loading plugins |
 //! | [`instance`], [`codec`], [`codecs`], [`sink`] | open components |
 //! | [`config`], [`units`], [`nearest`] | configuration files, durations and sizes, "did you mean" |
-//! | [`clock`], [`fork`] | the process's clock, the process's rarely taken locks |
+//! | [`clock`], [`fork`], `sync` | the process's clock, the process's rarely taken locks, what threads meet on |
 
 pub mod access;
 mod buffer;
@@ -50,6 +50,7 @@ pub mod pipeline;
 pub mod random;
 pub mod sink;
 mod store;
+mod sync;
 pub mod tags;
 mod throttle;
 pub mod tier;

@@ -1,9 +1,9 @@
 //! A load: from registering to landing. The steps that synchronous and asynchronous callers share.
 
+pub mod many;
 mod reads;
 mod tagged;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::clock;
@@ -13,6 +13,7 @@ use crate::freshness::{later, State};
 use crate::function::Function;
 use crate::language::Language;
 use crate::store::{prepare, run, Keep};
+use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use crate::tags::Observed;
 use crate::tier::{CallKey, Found, Tier};
 
@@ -168,8 +169,7 @@ impl<S: Send + Sync> Load<S> {
     pub fn read<L: Language>(&self, language: &L) -> Result<Option<Hit<L::Object>>> {
         let wanted = |state: State| if self.is_refresh() { state == State::Fresh } else { state.is_answer() };
         self.observe(language)?;
-        let known = self.observed.get().unwrap_or(Observed::NONE);
-        let hit = read(&self.function, &self.tiers, self.first, language, &self.key, Some(known), wanted)?;
+        let hit = read(&self.function, &self.tiers, self.first, language, &self.key, Some(self.known()), wanted)?;
         let Some(hit) = hit else { return Ok(None) };
         self.met.store(true, Ordering::Relaxed);
         if matches!(hit.found.state, State::Fresh | State::Due) {
@@ -249,14 +249,9 @@ impl<S: Send + Sync> Load<S> {
         object: &L::Object,
         life: Life,
     ) -> Result<()> {
-        let now = clock::monotonic();
-        self.function.ran((now - self.running.load(Ordering::Relaxed)).max(0));
-        self.function.pauses.end(self.key.local());
-        if now - self.flight.started() >= self.function.policy().rules.grace() {
+        self.function.ran((clock::monotonic() - self.running.load(Ordering::Relaxed)).max(0));
+        if !self.succeeds(flights, language, self.is_late()) {
             return Ok(());
-        }
-        if !self.has_timed_out() && flights.has_strays(&self.flight) {
-            language.detached(|| flights.supersede(&self.flight));
         }
         match life {
             Life::Unkept if self.met.load(Ordering::Relaxed) => self.remove(language),
@@ -266,6 +261,21 @@ impl<S: Send + Sync> Load<S> {
                 None => Ok(()),
             },
         }
+    }
+
+    /// There is a result: whether it is welcome, which one that is `late` is not. The pause ends, and no stray
+    /// overwrites it.
+    fn succeeds<L: Language>(&self, flights: &Flights<S>, language: &L, late: bool) -> bool {
+        self.function.pauses.end(self.key.local());
+        if !late && flights.has_strays(&self.flight) {
+            language.detached(|| flights.supersede(&self.flight));
+        }
+        !late
+    }
+
+    /// Whether the grace period of the hard timeout is over.
+    fn is_late(&self) -> bool {
+        clock::monotonic() - self.flight.started() >= self.function.policy().rules.grace()
     }
 
     /// Notes that it was not to be found out how long a result is kept, so that it is not.

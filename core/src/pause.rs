@@ -2,9 +2,9 @@
 //! to serve.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::lock::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::{clock, fork};
 
 /// After the first failure, in nanoseconds.

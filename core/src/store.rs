@@ -1,5 +1,7 @@
 //! Storing one value: what each tier gets of it, and the writes.
 
+mod together;
+
 use std::borrow::Cow;
 
 use retainit_plugin_api::abi::call::NEVER;
@@ -14,6 +16,8 @@ use crate::load::Life;
 use crate::tags::Observed;
 use crate::tier::{CallKey, Tier};
 use crate::{clock, random};
+
+pub(crate) use together::run_together;
 
 /// What becomes of a value's moments.
 pub(crate) enum Keep {
@@ -62,6 +66,11 @@ pub(crate) fn prepare<'a, L: Language>(
         if tier.keeps_objects() {
             let stamp = Stamp { moments, tags: tags.tags().clone() };
             writes.push(Write { tier, key, value: language.hold(object, &stamp), ttl });
+            continue;
+        }
+        if let Some(refusal) = tier.instance().refusal() {
+            // Nothing is made for a backend that is not asked.
+            function.failed(refusal)?;
             continue;
         }
         // Nobody could ever invalidate it by a tag whose token is not known.

@@ -242,6 +242,9 @@ impl Tier {
         reading: &Reading<'_>,
         unreadable: impl FnOnce(Error),
     ) -> Result<Option<Found<L::Object>>> {
+        if let Some(refusal) = self.instance.refusal() {
+            return Err(refusal);
+        }
         let Some(key) = self.key(call) else { return Ok(None) };
         // References to objects are added only while the language is held.
         let item = if self.may_block() && !self.keeps_objects() {
@@ -262,11 +265,10 @@ impl Tier {
         &self,
         function: &Function,
         language: &L,
-        keys: &[&CallKey],
-        reading: &Reading<'_>,
+        keys: &[(&CallKey, Reading<'_>)],
         mut unreadable: impl FnMut(Error),
     ) -> Result<Vec<Result<Option<Found<L::Object>>>>> {
-        let spelled: Vec<Option<Cow<'_, [u8]>>> = keys.iter().map(|key| self.key(key)).collect();
+        let spelled: Vec<Option<Cow<'_, [u8]>>> = keys.iter().map(|(key, _)| self.key(key)).collect();
         let asked: Vec<&[u8]> = spelled.iter().flatten().map(|key| &**key).collect();
         let items = if asked.is_empty() {
             Vec::new()
@@ -276,7 +278,7 @@ impl Tier {
             self.instance.get_many(&asked)?
         };
         let mut items = items.into_iter();
-        let each = |(call, key): (&&CallKey, &Option<Cow<'_, [u8]>>)| {
+        let each = |((call, reading), key): (&(&CallKey, Reading<'_>), &Option<Cow<'_, [u8]>>)| {
             let Some(key) = key else { return Ok(None) };
             match items.next().transpose()?.flatten() {
                 Some(item) => self.understand(function, language, (call, key), item, reading, &mut unreadable),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from retainit import _native
+from retainit import _native, _protection
 from retainit._options import (
     UNSET,
     Duration,
@@ -45,8 +45,15 @@ class BackendConfig:
     """What all backends have. Use a subclass, or `PluginConfig`.
 
     ``ttl`` is how long entries live where the decorator says nothing: unset inherits, `None` keeps
-    for ever. ``namespace`` separates applications that share a store. The other options, which `retain`
-    documents, say how values are stored where the decorator does not.
+    for ever. ``namespace`` separates applications that share a store. ``serializer`` to ``pickle``, which
+    `retain` documents, say how values are stored where the decorator does not.
+
+    The rest is for backends whose calls may block, and refused elsewhere. ``timeout`` is the longest that a
+    call of the backend is waited for (`None`: ten seconds where the plugin answers later, no bound where it
+    blocks). ``circuit_breaker`` (default `True`) stops asking a backend after
+    ``circuit_breaker_threshold`` failures (default 5) within a minute, and asks again after
+    ``circuit_breaker_timeout`` (default 60 seconds).
+    ``write_behind`` lets so many entries (`True`: 1024) wait to be written by a thread of their own.
     """
 
     ttl: Duration | Unset | None = UNSET
@@ -59,6 +66,11 @@ class BackendConfig:
     encryption_key: Key | Sequence[Key] | Unset = field(default=UNSET, repr=False)
     integrity: bool | Literal["signed"] | Unset = UNSET
     pickle: PickleMode | PicklePolicy | Unset = UNSET
+    timeout: Duration | Unset | None = UNSET
+    circuit_breaker: bool | Unset = UNSET
+    circuit_breaker_threshold: int | Unset = UNSET
+    circuit_breaker_timeout: Duration | Unset = UNSET
+    write_behind: bool | int | Unset = UNSET
 
     def __post_init__(self) -> None:
         if not self.type:
@@ -69,11 +81,17 @@ class BackendConfig:
         check_duration(self.ttl, f"option `ttl` of `{type(self).__name__}`")
         check_namespace(self.namespace, f"option `namespace` of `{type(self).__name__}`")
         self.storage()
+        self.protection()
 
     def storage(self) -> Storage:
         """How values are stored."""
         given = {name: getattr(self, name) for name in _STORAGE}
         return check(given, f"`{type(self).__name__}`")
+
+    def protection(self) -> _protection.Protection:
+        """How the backend is kept from holding up or failing its callers."""
+        given = {name: getattr(self, name) for name in _protection.KEYS}
+        return _protection.check(given, f"`{type(self).__name__}`")
 
     @property
     def type(self) -> str:
@@ -160,6 +178,7 @@ class TieredConfig(BackendConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _protection.refuse(self.protection(), "`TieredConfig`", "several; hint: give it to the tiers")
         # A copy, so that a list that changes later does not change what is configured.
         object.__setattr__(self, "tiers", check_tiers(self.tiers, "option `tiers` of `TieredConfig`"))
 
@@ -196,6 +215,11 @@ class PluginConfig(BackendConfig):
         encryption_key: Key | Sequence[Key] | Unset = UNSET,
         integrity: bool | Literal["signed"] | Unset = UNSET,
         pickle: PickleMode | PicklePolicy | Unset = UNSET,
+        timeout: Duration | Unset | None = UNSET,
+        circuit_breaker: bool | Unset = UNSET,
+        circuit_breaker_threshold: int | Unset = UNSET,
+        circuit_breaker_timeout: Duration | Unset = UNSET,
+        write_behind: bool | int | Unset = UNSET,
         **options: object,
     ) -> None:
         check_name(type, "option `type` of `PluginConfig`")
@@ -211,6 +235,11 @@ class PluginConfig(BackendConfig):
             ("encryption_key", encryption_key),
             ("integrity", integrity),
             ("pickle", pickle),
+            ("timeout", timeout),
+            ("circuit_breaker", circuit_breaker),
+            ("circuit_breaker_threshold", circuit_breaker_threshold),
+            ("circuit_breaker_timeout", circuit_breaker_timeout),
+            ("write_behind", write_behind),
         ):
             object.__setattr__(self, name, value)
         self.__post_init__()

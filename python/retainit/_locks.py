@@ -30,10 +30,10 @@ SHORTEST = 0.1
 
 
 class _Owner(NamedTuple):
-    """A thread, and the task that it runs if it runs one."""
+    """A thread, and the task that it runs if it runs one: weakly, as a task may hold what it raised."""
 
     thread: int
-    task: object | None
+    task: weakref.ref[Any] | None
 
 
 class _Holding(NamedTuple):
@@ -153,6 +153,8 @@ class Lock:
         try:
             self.release()
         except LockLostError as lost:
+            if error is None:
+                raise
             _tell(lost, error)
 
     async def __aenter__(self) -> Lock:
@@ -168,6 +170,8 @@ class Lock:
         try:
             await self.arelease()
         except LockLostError as lost:
+            if error is None:
+                raise
             _tell(lost, error)
 
     def __repr__(self) -> str:
@@ -236,10 +240,8 @@ class Lock:
             )
 
 
-def _tell(lost: LockLostError, error: BaseException | None) -> None:
-    """Raises the loss, unless something is on its way already, which is told of it."""
-    if error is None:
-        raise lost
+def _tell(lost: LockLostError, error: BaseException) -> None:
+    """Adds the loss to what is on its way already."""
     if sys.version_info >= (3, 11):
         error.add_note(str(lost))
 
@@ -297,17 +299,15 @@ def _refuse_circle(
 
 
 def _owner() -> _Owner:
-    task: object | None = None
+    task: Any = None
     try:
         task = asyncio.current_task()
     except RuntimeError:
         trio: Any = sys.modules.get("trio")
         if trio is not None:
-            try:
+            with contextlib.suppress(RuntimeError):
                 task = trio.lowlevel.current_task()
-            except RuntimeError:
-                task = None
-    return _Owner(threading.get_ident(), task)
+    return _Owner(threading.get_ident(), None if task is None else weakref.ref(task))
 
 
 def _ttl(ttl: Duration) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from retainit import _native
@@ -95,6 +95,31 @@ def cache_refresh(self: Any, /, *args: Any, **kwargs: Any) -> Any:
     return refresh()
 
 
+def cache_many(self: Any, calls: Iterable[Any], *, batch: Callable[[list[Any]], Any] | None = None) -> Any:
+    """The results of many calls, in their order: each tier is asked once for all of them.
+
+    The function runs for those that no tier has, each once: one after the other, those of a coroutine
+    function at the same time. Once a run has failed no other is started, and what had succeeded is kept.
+
+    Args:
+        calls: The arguments of each call: a tuple has the positional ones, a dict the keyword ones, an
+            ``inspect.BoundArguments`` both; anything else is the only argument. An argument that is a tuple
+            or a dict itself goes into a tuple: ``(argument,)``.
+        batch: Is called once instead, with a list of those of `calls` that are missing, each once; returns a
+            list of their results in the same order. Of a coroutine function it may be one as well. What
+            others load meanwhile is not among them, nor are calls whose arguments have no key. Default: none.
+
+    Raises:
+        ConfigurationError: `batch` is no function, or a coroutine function where the function is not.
+        TypeError, ValueError: `batch` returned no list, or one of another length.
+        BaseException: What the function or `batch` raised; of several the first in the order of `calls`.
+    """
+    # Imported where it is used: few need it.
+    from retainit._many import cache_many
+
+    return cache_many(self, calls, batch)
+
+
 def _reduce(self: Any) -> str:
     """Pickles by name, as functions do."""
     return cast(str, self.__qualname__)
@@ -116,6 +141,7 @@ def install() -> None:
         cache_delete,
         cache_clear,
         cache_refresh,
+        cache_many,
     ):
         setattr(_native.Function, method.__name__, method)
     for name, special in (("__reduce__", _reduce), ("__copy__", _copy), ("__deepcopy__", _copy)):

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from retainit import _native, _process
+from retainit import _native, _process, _protection
 from retainit._config import (
     BackendConfig,
     BackendSpec,
@@ -110,6 +110,10 @@ class Backend:
         """Numbers of each tier, by name: ``entries``, ``bytes``, ``evictions`` and others."""
         return {tier.backend.name: tier.backend.statistics() for tier in self.tiers}
 
+    def health(self) -> dict[str, dict[str, object]]:
+        """How each tier is, by name: the ``state`` of its circuit, timeouts in seconds, and counts."""
+        return {tier.backend.name: tier.backend.health() for tier in self.tiers}
+
 
 class _Origin(NamedTuple):
     """Where a file configures a backend, for messages."""
@@ -152,6 +156,7 @@ class _Registry:
         self.short: dict[str, BackendConfig] = {}
         self.short_default: BackendSpec | None = None
         self.defaults = Defaults(UNSET, None)
+        self.protection = _protection.Protection()
         self.file: dict[str, _Entry] = {}
         self.file_default: tuple[str, _Origin] | None = None
         self.file_is_read = False
@@ -223,6 +228,10 @@ def init(
     secondary: BackendSpec | None = None,
     ttl: Duration | Unset | None = UNSET,
     namespace: str | None = None,
+    circuit_breaker: bool | Unset = UNSET,
+    circuit_breaker_enabled: bool | Unset = UNSET,
+    circuit_breaker_threshold: int | Unset = UNSET,
+    circuit_breaker_timeout: Duration | Unset = UNSET,
     **options: object,
 ) -> None:
     """The short form of a configuration: the default backend, and options with its name in front.
@@ -233,8 +242,12 @@ def init(
         retainit.init(backend="tiered", backends=["memory", "disk"], memory_max_size=500)
         retainit.init(backend="hybrid", primary="memory", secondary="disk")
 
-    What an earlier `init` said is forgotten; what is registered or in a file stays.
+    What is said of circuit breakers holds for every backend that says nothing of its own. What an earlier
+    `init` said is forgotten; what is registered or in a file stays.
     """
+    protection = _protection.short(
+        circuit_breaker, circuit_breaker_enabled, circuit_breaker_threshold, circuit_breaker_timeout
+    )
     short = short_form(backend, backends, primary, secondary, options)
     check_duration(ttl, "option `ttl` of `init`")
     check_namespace(namespace, "option `namespace` of `init`")
@@ -248,6 +261,9 @@ def init(
         _replace(_registry.short, short.backends)
         _registry.short_default = short.default
         _registry.defaults = Defaults(seconds(ttl), namespace)
+        if _registry.protection != protection:
+            _registry.protection = protection
+            _protect_again()
         _changed()
 
 
@@ -402,11 +418,20 @@ def _open(name: str, entry: _Entry) -> Tier:
     options = json.dumps(config.options())
     checked = _native.prepare_options(name, config.type, options, origin.file, origin.line, origin.options)
     backend = _native.open_backend(name, config.type, checked)
+    _protection.protect(backend, config.protection(), _registry.protection, origin.place)
     # What the plugin promises holds for the modes that it makes by itself.
     modes = [value for name, value in config.options().items() if name.endswith("_mode")]
     opened = any(isinstance(mode, int) and mode & 0o022 for mode in modes)
     private = "private" in backend.capabilities and not opened
     return Tier(backend, seconds(config.ttl), config.namespace, config.storage(), private)
+
+
+def _protect_again() -> None:
+    """Has open backends follow what `init` says of breakers now."""
+    configs = [(_entry(name, _CODE).config, tier) for name, tier in _registry.opened.items()]
+    configs += [(config, tier) for gone, tier in _registry.owned.values() if (config := gone()) is not None]
+    for config, tier in configs:
+        _protection.protect(tier.backend, config.protection(), _registry.protection)
 
 
 def _read_file() -> None:
@@ -432,6 +457,8 @@ def _adopt(said: _native.ConfigFile) -> None:
         origin = _Origin(file, each["line"], each["origins"])
         given = {name: options.pop(name) for name in KEYS if name in options}
         shared = check(given, f"backend `{each['name']}`", origin.place)._asdict()
+        given = {name: options.pop(name) for name in _protection.KEYS if name in options}
+        shared |= _protection.check(given, f"backend `{each['name']}`", origin.place)._asdict()
         config: BackendConfig
         if each["type"] == "tiered":
             config = TieredConfig(tiers=options["tiers"], ttl=ttl, namespace=namespace, **shared)

@@ -21,7 +21,18 @@ from retainit.errors import ConfigurationError
 __all__ = ["hint", "listed", "short_form"]
 
 _TYPED: dict[str, type[BackendConfig]] = {"memory": MemoryConfig, "disk": DiskConfig}
-_OPTIONS = ("backend", "backends", "primary", "secondary", "ttl", "namespace")
+_OPTIONS = (
+    "backend",
+    "backends",
+    "primary",
+    "secondary",
+    "ttl",
+    "namespace",
+    "circuit_breaker",
+    "circuit_breaker_enabled",
+    "circuit_breaker_threshold",
+    "circuit_breaker_timeout",
+)
 
 
 class Short(NamedTuple):

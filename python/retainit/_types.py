@@ -6,7 +6,7 @@ functions alike. Nothing here is imported but by who asks for one of its names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypedDict, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ class _Operations(_Answers[P], Protocol[P, R]):
     def cache_delete(self, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
     def cache_clear(self) -> None: ...
     def cache_refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def cache_many(
+        self, calls: Iterable[Any], *, batch: Callable[[list[Any]], Sequence[R]] | None = None
+    ) -> list[R]: ...
 
 
 class _CoroutineOperations(_Answers[P], Protocol[P, R]):
@@ -98,6 +101,12 @@ class _CoroutineOperations(_Answers[P], Protocol[P, R]):
     async def cache_delete(self, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
     async def cache_clear(self) -> None: ...
     async def cache_refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    async def cache_many(
+        self,
+        calls: Iterable[Any],
+        *,
+        batch: Callable[[list[Any]], Sequence[R] | Awaitable[Sequence[R]]] | None = None,
+    ) -> list[R]: ...
 
 
 class CachedFunction(_Operations[P, R], Protocol[P, R]):

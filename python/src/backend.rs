@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::PyFrozenSet;
+use pyo3::types::{PyDict, PyFrozenSet};
 use retainit_core::abi::capability;
+use retainit_core::instance::{BreakerSettings, State};
 use retainit_core::loader::{Kind, Origin, Registry};
 use retainit_core::{Function, Instance};
 
@@ -84,6 +85,39 @@ impl Backend {
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let numbers = py.detach(|| self.instance.statistics()).map_err(|error| errors::from_core(&error))?;
         py.import("json")?.getattr("loads")?.call1((numbers.to_string(),))
+    }
+
+    /// Bounds its calls to `timeout` seconds, sets the threshold of its breaker and the seconds that it stays
+    /// open (`None`: no breaker), and how many entries may wait to be written.
+    fn protect(&self, timeout: Option<f64>, breaker: Option<(u16, f64)>, waiting: usize) {
+        // Longer than a clock can say is as good as no bound.
+        let duration = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        self.instance.set_timeout(timeout.map(duration));
+        self.instance.set_breaker(
+            breaker.map(|(threshold, open_for)| BreakerSettings { threshold, open_for: duration(open_for) }),
+        );
+        self.instance.set_write_behind(waiting);
+    }
+
+    /// How it is: the state of its breaker, counts, and how long its answers are waited for.
+    fn health<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let health = self.instance.health();
+        let said = PyDict::new(py);
+        let state = match health.state {
+            State::Closed => "closed",
+            State::Open => "open",
+            State::HalfOpen => "half-open",
+        };
+        said.set_item("state", state)?;
+        said.set_item("failures", health.failures)?;
+        said.set_item("refused", health.refused)?;
+        said.set_item("retried", health.retried)?;
+        said.set_item("queued", health.queued)?;
+        said.set_item("lost", health.lost)?;
+        said.set_item("missed", health.missed)?;
+        said.set_item("read_timeout", health.read_timeout.map(|timeout| timeout.as_secs_f64()))?;
+        said.set_item("write_timeout", health.write_timeout.map(|timeout| timeout.as_secs_f64()))?;
+        Ok(said)
     }
 
     /// Answers as soon as the store can be reached.

@@ -173,6 +173,6 @@ pub fn acquire_lease(
 }
 
 /// At exit: gives back what is still held.
-pub fn release_all() {
-    lease::release_all();
+pub fn release_all(limit: Duration) {
+    lease::release_all(limit);
 }

@@ -1,5 +1,7 @@
 //! The steps of a load, for the driver of asynchronous calls (`retainit._drive`).
 
+pub mod many;
+
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -123,7 +123,7 @@ pub fn at_exit(py: Python<'_>) {
     let instances = open_instances();
     py.detach(|| {
         // Others need not wait for the time of what this process held to run out.
-        lease::release_all();
+        lease::release_all(LEAVING);
         for instance in &instances {
             // At exit nobody is left to hear of it; the plugin has logged what went wrong.
             let _ = instance.flush();

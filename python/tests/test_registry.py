@@ -312,7 +312,7 @@ class TestInit:
             ({"ttl": 0}, "option `ttl` of `init`: expected a duration"),
             ({"namespace": ""}, "option `namespace` of `init`: expected a name"),
             ({"backend": "memory", "memory_ttl": -1}, "option `ttl` of `MemoryConfig`: expected a duration"),
-            ({"circuit_breaker": True}, "unknown option `circuit_breaker` of `init`"),
+            ({"circuit_braker": True}, "unknown option `circuit_braker` of `init`"),
         ],
     )
     def test_mistakes(self, arguments: dict[str, object], expected: str) -> None:

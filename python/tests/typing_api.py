@@ -214,6 +214,25 @@ def what_is_kept_has_the_types_of_the_call() -> None:
     bare.cache_reset()  # type: ignore[attr-defined]
 
 
+def many_calls_give_many_results() -> None:
+    assert_type(empty.cache_many([1, (2,), {"x": 3}]), list[float])
+    assert_type(empty.cache_many([1], batch=lambda items: [0.5 for _ in items]), list[float])
+    empty.cache_many(1)  # type: ignore[arg-type]
+    empty.cache_many([1], batch=lambda items: ["text"])  # type: ignore[list-item]
+    empty.cache_many([1], lambda items: [0.5])  # type: ignore[call-arg]
+
+
+async def compute(items: list[Any]) -> list[str]:
+    return [str(item) for item in items]
+
+
+async def many_coroutines_are_awaited() -> None:
+    assert_type(await coroutine.cache_many([1]), list[str])
+    assert_type(await coroutine.cache_many([1], batch=compute), list[str])
+    assert_type(await coroutine.cache_many([1], batch=lambda items: ["a"]), list[str])
+    coroutine.cache_many([1])  # type: ignore[unused-coroutine]
+
+
 async def what_is_kept_is_awaited() -> None:
     assert_type(await coroutine.cache_get(1), str | Missing)
     assert_type(await coroutine.cache_delete(1), bool)

@@ -7,9 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use retainit_core::lease::{self, Lease, Place, Wake, MARGIN, SHORTEST};
+use retainit_core::codecs::Codecs;
+use retainit_core::entry::Seal;
+use retainit_core::format::Format;
+use retainit_core::function::{Function, Identity, Policy};
+use retainit_core::lease::{self, Lease, Place, Wait, Wake, MARGIN, SHORTEST};
 use retainit_core::loader::{Kind, Registry};
-use retainit_core::sdk::{ErrorKind, NEVER};
+use retainit_core::sdk::{ErrorKind, Value, NEVER};
+use retainit_core::tier::{CallKey, Tier};
 use retainit_core::{clock, Instance};
 use retainit_tests::{c_plugin, cargo_plugin, fixture, Scratch};
 
@@ -278,7 +283,9 @@ fn who_waited_longest_is_woken_and_who_leaves_passes_it_on() {
     let memory = open(&cargo_plugin("memory"), "memory", &serde_json::json!({}));
     let woken: [Arc<AtomicUsize>; 3] = Default::default();
     let [first, second, third] = woken.clone().map(|count| {
-        let call = move || drop(count.fetch_add(1, Ordering::SeqCst));
+        let call = move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        };
         Place::new(&memory, b"name", Wake::Call(Box::new(call)))
     });
     let counts = || woken.clone().map(|count| count.load(Ordering::SeqCst));
@@ -295,6 +302,75 @@ fn who_waited_longest_is_woken_and_who_leaves_passes_it_on() {
     drop(take(&memory));
     assert_eq!(counts(), [1, 1, 1]);
     drop(third);
+}
+
+fn tier(instance: Arc<Instance>, function: &Function) -> Tier {
+    // For the process, as the engine has it.
+    let codecs = Arc::new(Codecs::new(Box::leak(Box::new(Registry::new()))));
+    let format = Format { codecs, compression: None, seal: Seal::Checksum, choice: Arc::new(()) };
+    Tier::new(instance, Arc::new(format), NEVER, function, "", "")
+}
+
+fn function() -> Arc<Function> {
+    Function::new(Identity { name: "f".to_owned(), parameters: Vec::new() }, Policy::default())
+}
+
+/// Two processes, as far as the store can tell, each of which misses, waits for its turn, and looks again.
+#[test]
+fn loads_of_two_processes_run_one_at_a_time_and_once_between_them() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let (runs, running) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let process = |instance: Arc<Instance>| {
+        let function = function();
+        let memory = open(&cargo_plugin("memory"), "memory", &serde_json::json!({}));
+        let tiers = [tier(memory, &function), tier(instance, &function)];
+        let key = CallKey::new(&function, b"key", true);
+        let stored = || tiers[1].instance().read(&tiers[1].key(&key).unwrap()).unwrap().is_some();
+        let this = std::thread::current();
+        let mut wait = Wait::of_load(&tiers, &key, NEVER, move || Wake::Thread(this.clone())).unwrap();
+        loop {
+            let lease = wait.attempt().unwrap();
+            if stored() {
+                return;
+            }
+            let Some(lease) = lease else {
+                std::thread::park_timeout(wait.pause().unwrap());
+                continue;
+            };
+            assert_eq!(running.fetch_add(1, Ordering::SeqCst), 0, "two run at once");
+            runs.fetch_add(1, Ordering::SeqCst);
+            std::thread::yield_now();
+            running.fetch_sub(1, Ordering::SeqCst);
+            let value = Value::from_vec(b"value".to_vec());
+            tiers[1].instance().set(&tiers[1].key(&key).unwrap(), value, NEVER).unwrap();
+            assert!(lease.release().unwrap());
+            return;
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| process(disk(&scratch)));
+        }
+    });
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn loads_have_no_lease_where_no_other_process_could_see_their_result() {
+    let _turn = turn();
+    let scratch = Scratch::new();
+    let function = function();
+    let [memory, disk] = backends(&scratch).map(|instance| tier(instance, &function));
+    let wait = |tiers: &[Tier], portable| {
+        let wake = || Wake::Call(Box::new(|| {}));
+        Wait::of_load(tiers, &CallKey::new(&function, b"key", portable), NEVER, wake).is_some()
+    };
+    assert!(wait(&[memory.clone(), disk.clone()], true));
+    assert!(wait(&[disk.clone(), memory.clone()], true), "the farthest that has leases for others");
+    assert!(!wait(&[memory], true));
+    assert!(!wait(&[disk], false), "a key that no other process can know");
+    assert!(!wait(&[], true));
 }
 
 #[test]
@@ -319,7 +395,9 @@ fn the_end_of_a_process_gives_everything_back() {
     let scratch = Scratch::new();
     for instance in backends(&scratch) {
         let lease = take(&instance).unwrap();
-        lease::release_all();
+        lease::release_all(Duration::ZERO);
+        assert!(!lease.is_lost(), "there was no time");
+        lease::release_all(Duration::from_secs(2));
         assert!(lease.is_lost());
         let next = take(&instance).unwrap();
         drop(lease);

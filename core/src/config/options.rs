@@ -16,7 +16,7 @@ use crate::units::{parse_duration_text, parse_size_text};
 use crate::{Error, Result};
 
 /// Options of every backend that the engine itself acts on.
-pub(super) const ENGINE_OPTIONS: [&str; 9] = [
+pub(super) const ENGINE_OPTIONS: [&str; 14] = [
     "ttl",
     "namespace",
     "serializer",
@@ -26,6 +26,11 @@ pub(super) const ENGINE_OPTIONS: [&str; 9] = [
     "encryption_key",
     "integrity",
     "pickle",
+    "timeout",
+    "circuit_breaker",
+    "circuit_breaker_threshold",
+    "circuit_breaker_timeout",
+    "write_behind",
 ];
 
 /// Where options come from, for messages.
@@ -141,7 +146,7 @@ mod tests {
                 "max_size": {"type": ["integer", "null"], "minimum": 1},
                 "max_bytes": {"type": ["integer", "null"], "format": "size"},
                 "policy": {"type": "string", "enum": ["s3fifo", "lru"]},
-                "timeout": {"type": "number", "format": "duration"},
+                "patience": {"type": "number", "format": "duration"},
                 "share": {"type": "number", "maximum": 1},
                 "mmap": {"type": "boolean"},
                 "url": {"type": "string", "minLength": 1},
@@ -153,7 +158,7 @@ mod tests {
     fn run(options: Value) -> Result<Value, String> {
         let origins = BTreeMap::from([
             ("mmap".to_owned(), Origin { line: 9, shown: Some("the text `${MMAP}`".to_owned()) }),
-            ("timeout".to_owned(), Origin { line: 8, shown: Some("the text `${WAIT}`".to_owned()) }),
+            ("patience".to_owned(), Origin { line: 8, shown: Some("the text `${WAIT}`".to_owned()) }),
         ]);
         let source =
             Source { backend: "b", file: Some(Path::new("retainit.yaml")), line: 7, origins: &origins };
@@ -164,10 +169,10 @@ mod tests {
     #[test]
     fn options_arrive_as_the_plugin_wants_them() {
         let given = json!({
-            "url": "5", "max_size": "10", "max_bytes": "1MiB", "timeout": "1m30s", "mmap": "true", "share": "0.5",
+            "url": "5", "max_size": "10", "max_bytes": "1MiB", "patience": "1m30s", "mmap": "true", "share": "0.5",
         });
         let expected = json!({
-            "url": "5", "max_size": 10, "max_bytes": 1_048_576, "timeout": 90.0, "mmap": true, "share": 0.5,
+            "url": "5", "max_size": 10, "max_bytes": 1_048_576, "patience": 90.0, "mmap": true, "share": 0.5,
         });
         assert_eq!(run(given), Ok(expected));
         let unchanged = json!({"url": "x", "max_size": null, "share": 1, "policy": "lru"});
@@ -180,8 +185,9 @@ mod tests {
             (
                 json!({"max_sise": 1}),
                 "unknown option `max_sise` for backend `b` (retainit.yaml:7): expected one of `max_bytes`, `max_size`, \
-                 `mmap`, `policy`, `share`, `timeout`, `url`, `ttl`, `namespace`, \
-                 `serializer`, `compression`, `compression_threshold`, `encryption`, `encryption_key`, `integrity`, `pickle`; hint: did you mean `max_size`?",
+                 `mmap`, `patience`, `policy`, `share`, `url`, `ttl`, `namespace`, \
+                 `serializer`, `compression`, `compression_threshold`, `encryption`, `encryption_key`, `integrity`, `pickle`, `timeout`, `circuit_breaker`, \
+                 `circuit_breaker_threshold`, `circuit_breaker_timeout`, `write_behind`; hint: did you mean `max_size`?",
             ),
             (
                 json!({"max_size": "many"}),
@@ -210,8 +216,8 @@ mod tests {
             "option `mmap` for backend `b` (retainit.yaml:9): expected `true` or `false`, found the text `${MMAP}`"
         );
         assert_eq!(
-            run(json!({"timeout": "hunter2"})).unwrap_err(),
-            "option `timeout` for backend `b` (retainit.yaml:8): expected a duration above zero, such as `60`, `90s`, \
+            run(json!({"patience": "hunter2"})).unwrap_err(),
+            "option `patience` for backend `b` (retainit.yaml:8): expected a duration above zero, such as `60`, `90s`, \
              `2h30m` or `7d`, found the text `${WAIT}`"
         );
     }
@@ -226,7 +232,8 @@ mod tests {
         assert_eq!(
             closed.to_string(),
             "unknown option `a` for backend `b`: expected one of `ttl`, `namespace`, \
-             `serializer`, `compression`, `compression_threshold`, `encryption`, `encryption_key`, `integrity`, `pickle`"
+             `serializer`, `compression`, `compression_threshold`, `encryption`, `encryption_key`, `integrity`, `pickle`, `timeout`, `circuit_breaker`, \
+             `circuit_breaker_threshold`, `circuit_breaker_timeout`, `write_behind`"
         );
     }
 }

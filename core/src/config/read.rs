@@ -305,7 +305,8 @@ retainit:
             (
                 "retainit:\n  backends:\n    t: {type: tiered, tier: [a]}\n",
                 "unknown option `tier` for backend `t` (/etc/app/retainit.yaml:3): expected one of `type`, `tiers`, `ttl`, \
-                 `namespace`, `serializer`, `compression`, `compression_threshold`, `encryption`, `encryption_key`, `integrity`, `pickle`; hint: did you mean `tiers`?",
+                 `namespace`, `serializer`, `compression`, `compression_threshold`, `encryption`, `encryption_key`, `integrity`, `pickle`, `timeout`, `circuit_breaker`, \
+                 `circuit_breaker_threshold`, `circuit_breaker_timeout`, `write_behind`; hint: did you mean `tiers`?",
             ),
             (
                 "retainit:\n  backends:\n    t: {type: tiered, tiers: []}\n",

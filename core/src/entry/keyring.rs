@@ -20,6 +20,8 @@ use crate::error::{Error, Result};
 const KEY_ID: &[u8] = b"retainit entry 2 key id";
 const SIGN: &[u8] = b"retainit entry 2 sign";
 const ENCRYPT: &[u8] = b"retainit entry 2 encrypt";
+/// Bytes of a storage key and a header for which no memory is allocated.
+const ASSOCIATED: usize = 256;
 
 /// Keys in order: the first seals, any opens.
 pub struct Keyring {
@@ -84,6 +86,7 @@ impl Keyring {
     }
 
     /// Encrypts `payload` in place; writes the seal.
+    #[inline(always)] // one caller
     pub(super) fn encrypt(
         &self,
         key: &[u8],
@@ -93,10 +96,11 @@ impl Keyring {
     ) -> Result<()> {
         let len = payload.len();
         let derive = |salt: &Salt| self.masters[0].subkey(salt);
-        let associated = Aad::from(associated(key, sealed));
         let sealed = self.subkeys.seal(derive, |subkey, nonce| {
             let unique = Nonce::assume_unique_for_key(nonce);
-            let tag = subkey.key.seal_in_place_separate_tag(unique, associated, payload)?;
+            let tag = with_associated(key, sealed, |associated| {
+                subkey.key.seal_in_place_separate_tag(unique, Aad::from(associated), payload)
+            })?;
             seal[..16].copy_from_slice(&subkey.salt);
             seal[16..28].copy_from_slice(&nonce);
             seal[28..].copy_from_slice(tag.as_ref());
@@ -108,6 +112,7 @@ impl Keyring {
     }
 
     /// Decrypts a copy of the payload of an entry that names the key `id`.
+    #[inline(always)] // one caller
     pub(super) fn decrypt(
         &self,
         key: &[u8],
@@ -119,7 +124,6 @@ impl Keyring {
         let salt: Salt = seal[..16].try_into().expect("16 bytes");
         let nonce: [u8; 12] = seal[16..28].try_into().expect("12 bytes");
         let tag: [u8; 16] = seal[28..].try_into().expect("16 bytes");
-        let associated = associated(key, sealed);
         self.attempt(id, |index, master| {
             self.subkeys.open(
                 index,
@@ -129,10 +133,15 @@ impl Keyring {
                     let encrypted = &entry[layout.payload()..];
                     let mut payload = allocate(encrypted.len());
                     payload.extend_from_slice(encrypted);
-                    let (nonce, associated) = (Nonce::assume_unique_for_key(nonce), Aad::from(&associated));
-                    let key = &subkey.key;
-                    key.open_in_place_separate_tag(nonce, associated, Tag::from(tag), &mut payload, 0..)
-                        .ok()?;
+                    let (nonce, tag) = (Nonce::assume_unique_for_key(nonce), Tag::from(tag));
+                    with_associated(key, sealed, |associated| {
+                        let associated = Aad::from(associated);
+                        subkey
+                            .key
+                            .open_in_place_separate_tag(nonce, associated, tag, &mut payload, 0..)
+                            .map(drop)
+                    })
+                    .ok()?;
                     Some(payload)
                 },
             )
@@ -140,6 +149,7 @@ impl Keyring {
     }
 
     /// Tries the keys with this id: one, or by an accident that nobody will see, several.
+    #[inline(always)] // two callers, each with a result of its own
     fn attempt<T>(
         &self,
         id: [u8; 8],
@@ -173,7 +183,7 @@ impl Master {
 
     fn tag(&self, key: &[u8], sealed: &[u8], payload: &[u8]) -> hmac::Tag {
         let mut context = hmac::Context::with_key(&self.sign);
-        context.update(&associated(key, sealed));
+        with_associated(key, sealed, |associated| context.update(associated));
         context.update(payload);
         context.sign()
     }
@@ -195,10 +205,21 @@ impl hkdf::KeyType for Length {
     }
 }
 
-/// What is sealed apart from the payload, in one piece: the storage key, with its length before it to
-/// keep the two apart, and the header up to the seal.
-pub(super) fn associated(key: &[u8], sealed: &[u8]) -> Vec<u8> {
-    [&(key.len() as u64).to_le_bytes(), key, sealed].concat()
+/// Gives `body` what is sealed apart from the payload, in one piece: the storage key, with its length
+/// before it to keep the two apart, and the header up to the seal.
+#[inline]
+pub(super) fn with_associated<T>(key: &[u8], sealed: &[u8], body: impl FnOnce(&[u8]) -> T) -> T {
+    let len = (key.len() as u64).to_le_bytes();
+    let mut place = [0; ASSOCIATED];
+    let Some(place) = place.get_mut(..len.len() + key.len() + sealed.len()) else {
+        return body(&[&len, key, sealed].concat());
+    };
+    let (first, rest) = place.split_at_mut(len.len());
+    let (second, third) = rest.split_at_mut(key.len());
+    first.copy_from_slice(&len);
+    second.copy_from_slice(key);
+    third.copy_from_slice(sealed);
+    body(place)
 }
 
 #[cfg(test)]

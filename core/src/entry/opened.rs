@@ -88,7 +88,10 @@ impl<'a> Opened<'a> {
         numbers: &Numbers,
         payload: Payload,
     ) -> Result<Self, Unreadable> {
-        let text = |range: Range<usize>| str::from_utf8(&entry[range]).map_err(|_| Unreadable::Format);
+        let text = |range: Range<usize>| match &entry[range] {
+            [] => Ok(""),
+            bytes => str::from_utf8(bytes).map_err(|_| Unreadable::Format),
+        };
         let tags = Tags { left: numbers.tag_count, rest: &entry[layout.tags()] };
         let mut rest = tags.rest;
         while let Some((len, after)) = rest.split_first_chunk() {

@@ -73,6 +73,7 @@ impl Subkeys {
 
     /// Seals one entry with a subkey of the first master, and a nonce of its own. `derive` makes the
     /// subkey of a salt.
+    #[inline(always)] // one caller
     pub fn seal<T>(
         &self,
         derive: impl FnOnce(&Salt) -> LessSafeKey,
@@ -90,6 +91,7 @@ impl Subkeys {
     }
 
     /// Opens one entry with the subkey of `master` and `salt`.
+    #[inline(always)] // one caller
     pub fn open<T>(
         &self,
         master: usize,

@@ -96,9 +96,15 @@ fn an_entry_moved_to_another_key_is_a_miss() {
 
 #[test]
 fn no_byte_passes_from_the_key_to_the_header() {
-    let joined = keyring::associated;
+    let joined = |key: &[u8], header: &[u8]| keyring::with_associated(key, header, <[u8]>::to_vec);
     assert_ne!(joined(b"ab", b"cd"), joined(b"abc", b"d"));
     assert_eq!(joined(b"ab", b"cd"), b"\x02\0\0\0\0\0\0\0abcd");
+    // The same of every length, whether it fits on the stack or not.
+    for len in 0..600 {
+        let (key, header) = (vec![1; len], vec![2; len / 2]);
+        let expected = [&(len as u64).to_le_bytes()[..], &key, &header].concat();
+        assert_eq!(joined(&key, &header), expected, "{len} bytes");
+    }
     assert_ne!(super::seal::checksum(b"ab", b"cd", b""), super::seal::checksum(b"abc", b"d", b""));
 }
 

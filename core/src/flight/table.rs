@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
-
-use rapidhash::quality::RandomState;
 
 use super::{Flight, Landing, Purpose};
 use crate::lock::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::Hasher;
 
 /// What a caller is to do about a key.
 pub enum Begin<T> {
@@ -81,18 +80,27 @@ type Covers = dyn Fn(&[u8]) -> bool + Send + Sync;
 const SHARDS: usize = 16;
 
 struct Shard<T> {
-    flights: HashMap<Arc<[u8]>, Arc<Flight<T>>, RandomState>,
-    /// Loads that were given up and still run.
+    flights: HashMap<Arc<[u8]>, Arc<Flight<T>>, Hasher>,
+    /// Loads that still run and that nobody can join any more, in the order in which they began: given up, or
+    /// fenced. Here until they end, so that whoever comes while one is being fenced waits for it too.
     strays: Vec<Arc<Flight<T>>>,
     /// Invalidations under way: flights that begin meanwhile may read what is about to go, so they
     /// are born fenced.
     invalidating: Vec<(u64, Arc<Covers>)>,
 }
 
+impl<T> Shard<T> {
+    /// Loads of the key of `flight` that began before it and may write.
+    fn older<'a>(&'a self, flight: &'a Arc<Flight<T>>) -> impl Iterator<Item = &'a Arc<Flight<T>>> {
+        let before = self.strays.iter().take_while(|stray| !Arc::ptr_eq(stray, flight));
+        before.filter(|stray| stray.key == flight.key && !stray.is_fenced())
+    }
+}
+
 /// All loads under way, by local key.
 pub struct Flights<T> {
     shards: [Mutex<Shard<T>>; SHARDS],
-    hasher: RandomState,
+    hasher: Hasher,
     tickets: AtomicU64,
     /// Guards the check for cycles and the edges it walks.
     waits: Mutex<()>,
@@ -108,7 +116,7 @@ impl<T> Default for Flights<T> {
                     invalidating: Vec::new(),
                 })
             }),
-            hasher: RandomState::default(),
+            hasher: Hasher::default(),
             tickets: AtomicU64::new(0),
             waits: Mutex::new(()),
         }
@@ -130,6 +138,7 @@ impl<T> Flights<T> {
             }
             // A tag of it has been invalidated: as if a fence had taken it out.
             shard.flights.remove(key);
+            shard.strays.push(flight);
         }
         let fenced = shard.invalidating.iter().any(|(_, covers)| covers(key));
         let key: Arc<[u8]> = key.into();
@@ -153,33 +162,26 @@ impl<T> Flights<T> {
     /// Gives up a load that takes too long: it lands, and becomes a stray. `false` if it has landed.
     pub fn give_up(&self, flight: &Arc<Flight<T>>) -> bool {
         let mut shard = self.shard(&flight.key).lock();
-        // In one of the two places at any time, so that no invalidation misses it.
+        // In one of the two places until it ends, so that no invalidation misses it; by one of those who give
+        // it up at once. Where it is in neither, it has ended, or was fenced when it began.
         if shard.flights.get(&flight.key).is_some_and(|found| Arc::ptr_eq(found, flight)) {
             shard.flights.remove(&flight.key);
+            shard.strays.push(flight.clone());
         }
-        shard.strays.push(flight.clone());
         drop(shard);
-        let first = flight.land(Landing::TimedOut);
-        if !first {
-            self.remove(flight);
-        }
-        first
+        flight.land(Landing::TimedOut)
     }
 
-    /// Fences strays of the key of `flight`, which is about to store a newer value. May wait as
+    /// Fences older loads of the key of `flight`, which is about to store a newer value. May wait as
     /// [`Flights::fence`] may.
     pub fn supersede(&self, flight: &Arc<Flight<T>>) {
-        let is_older = |stray: &Arc<Flight<T>>| stray.key == flight.key && !Arc::ptr_eq(stray, flight);
-        let older: Vec<_> = {
-            let mut shard = self.shard(&flight.key).lock();
-            shard.strays.extract_if(.., |stray| is_older(stray)).collect()
-        };
+        let older: Vec<_> = self.shard(&flight.key).lock().older(flight).cloned().collect();
         older.iter().for_each(|stray| stray.fence());
     }
 
-    /// Whether any load of the key of `flight` has been given up and still runs.
-    pub fn has_strays(&self, flight: &Flight<T>) -> bool {
-        self.shard(&flight.key).lock().strays.iter().any(|stray| stray.key == flight.key)
+    /// Whether any older load of the key of `flight` still runs and may write.
+    pub fn has_strays(&self, flight: &Arc<Flight<T>>) -> bool {
+        self.shard(&flight.key).lock().older(flight).next().is_some()
     }
 
     /// Fences loads that `scope` covers: those under way, and those that begin while the result is
@@ -206,8 +208,9 @@ impl<T> Flights<T> {
         for shard in &shards {
             let mut shard = shard.lock();
             shard.invalidating.push((ticket, covers.clone()));
-            fenced.extend(shard.flights.extract_if(|key, _| covers(key)).map(|(_, flight)| flight));
-            fenced.extend(shard.strays.extract_if(.., |stray| covers(&stray.key)));
+            let Shard { flights, strays, .. } = &mut *shard;
+            strays.extend(flights.extract_if(|key, _| covers(key)).map(|(_, flight)| flight));
+            fenced.extend(strays.iter().filter(|stray| covers(&stray.key)).cloned());
         }
         for flight in fenced {
             flight.fence();

@@ -45,6 +45,11 @@ impl Behind {
         self.entries.len() + usize::from(self.writing.is_some())
     }
 
+    /// Entries that wait and whose key starts with `prefix`.
+    pub(super) fn count(&self, prefix: &[u8]) -> usize {
+        self.entries.keys().filter(|key| key.starts_with(prefix)).count()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -306,10 +306,10 @@ impl Instance {
         Ok(ScanPage { keys, next: std::num::NonZeroU64::new(next) })
     }
 
-    /// `SCAN`: number of entries whose key starts with `prefix`.
+    /// `SCAN`: number of entries whose key starts with `prefix`. One that waits to replace another counts
+    /// beside it.
     pub fn count(&self, prefix: &[u8]) -> Result<u64> {
         let count = self.need(self.table.count, "count")?;
-        self.drain_within(WRITING);
         let mut entries = 0;
         let request = || Request::Count { prefix: prefix.to_vec() };
         // SAFETY: see `read`.
@@ -317,7 +317,8 @@ impl Instance {
             count(self.handle, call, Slice::new(prefix), &mut entries)
         })?;
         self.done("count", &answer)?;
-        Ok(number(&answer).map_or(entries, |number| number as u64))
+        let waiting = self.marked().map_or(0, |guard| guard.ledger.lock().behind.count(prefix));
+        Ok(number(&answer).map_or(entries, |number| number as u64) + waiting as u64)
     }
 }
 

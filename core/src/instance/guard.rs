@@ -31,8 +31,9 @@ pub(super) struct Guard {
     pub(super) counters: Counters,
     pub(super) me: OnceLock<Weak<Instance>>,
     listener: Mutex<Option<Arc<OnState>>>,
-    /// What a call is told that is not made, made once: refusing costs a reference.
-    refusal: Error,
+    /// What a call is told that is not made: made when the circuit opens, so that refusing costs a
+    /// reference.
+    refusal: Mutex<Error>,
 }
 
 /// What the backend has not been told yet.
@@ -88,7 +89,6 @@ pub(super) struct Permit<'a> {
 
 impl Guard {
     pub(super) fn new(name: &str) -> Self {
-        let message = "the backend was not asked, because it kept failing: its circuit is open";
         Guard {
             breaker: Breaker::new(Some(BreakerSettings::default())),
             reads: Latency::default(),
@@ -99,7 +99,7 @@ impl Guard {
             counters: Counters::default(),
             me: OnceLock::new(),
             listener: Mutex::new(None),
-            refusal: Error::new(ErrorKind::Busy, "call", message).with("backend", name).refusal(),
+            refusal: Mutex::new(refusal(name, "it failed")),
         }
     }
 
@@ -122,7 +122,7 @@ impl Guard {
     #[cold]
     pub(super) fn refused(&self) -> Error {
         self.counters.refused.fetch_add(1, Ordering::Relaxed);
-        self.refusal.clone()
+        self.refusal.lock().clone()
     }
 
     pub(super) fn set_listener(&self, listener: Option<Arc<OnState>>) {
@@ -162,6 +162,7 @@ impl Guard {
 
     /// Before `fork`, in the parent.
     pub(super) fn lock_for_fork(&self) {
+        std::mem::forget(self.refusal.lock());
         std::mem::forget(self.listener.lock());
         std::mem::forget(self.ledger.lock());
         self.helpers.lock_for_fork();
@@ -184,11 +185,16 @@ impl Guard {
             }
             drop(ledger);
             self.listener.force_unlock();
+            self.refusal.force_unlock();
         }
     }
 
     #[cold]
     fn changed(&self, state: State, name: &str, why: &str) {
+        if state == State::Open {
+            let before = std::mem::replace(&mut *self.refusal.lock(), refusal(name, why));
+            drop(before);
+        }
         match state {
             State::Open => tracing::warn!(target: "retainit::backend", backend = name,
                 "the circuit opens, the backend is not asked for a while: {why}"),
@@ -233,7 +239,7 @@ impl Permit<'_> {
         let waited = now.saturating_sub(self.began);
         let held = error.kind() == ErrorKind::Timeout && waited >= self.instance.ceiling();
         if let Some(state) = breaker.failed(self.admission, self.began, now, held) {
-            self.guard.changed(state, self.instance.name(), &error.to_string());
+            self.guard.changed(state, self.instance.name(), error.message());
         }
     }
 }
@@ -246,17 +252,18 @@ impl Drop for Permit<'_> {
     }
 }
 
+/// What a call is told that is not made, because of the failure `why`.
+fn refusal(name: &str, why: &str) -> Error {
+    let message = format!("the circuit is open, the backend is not asked: {why}");
+    Error::new(ErrorKind::Busy, "call", message).with("backend", name).refusal()
+}
+
 /// Whether an error of this class says that the backend cannot be used, rather than that this call,
 /// or this entry, is wrong.
 pub(super) fn says_something(kind: ErrorKind) -> bool {
     matches!(
         kind.status(),
-        status::BUSY
-            | status::RETRYABLE
-            | status::TIMEOUT
-            | status::CONFIGURATION
-            | status::PANIC
-            | status::FATAL
+        status::BUSY | status::RETRYABLE | status::TIMEOUT | status::PANIC | status::FATAL
     )
 }
 
@@ -281,7 +288,7 @@ mod tests {
             (ErrorKind::Busy, true),
             (ErrorKind::Retryable, true),
             (ErrorKind::Timeout, true),
-            (ErrorKind::Configuration, true),
+            (ErrorKind::Configuration, false),
             (ErrorKind::Panic, true),
             (ErrorKind::Fatal, true),
             (ErrorKind::Unsupported, false),

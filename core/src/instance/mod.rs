@@ -202,6 +202,12 @@ impl Instance {
         self.guard.as_ref().is_some_and(|guard| guard.breaker.refuses(clock::monotonic))
     }
 
+    /// What a call would be told that is refused now, for one who need not prepare it then.
+    #[inline]
+    pub fn refusal(&self) -> Option<Error> {
+        self.guard.as_ref().filter(|guard| guard.breaker.refuses(clock::monotonic)).map(Guard::refused)
+    }
+
     /// How it is.
     pub fn health(&self) -> Health {
         let Some(guard) = &self.guard else { return Health::default() };

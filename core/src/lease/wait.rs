@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use retainit_plugin_api::abi::call::NEVER;
+use retainit_plugin_api::abi::capability;
 
 use super::queue::{Place, Wake};
 use super::Lease;
 use crate::error::Result;
 use crate::instance::Instance;
+use crate::tier::{CallKey, Tier};
 use crate::{clock, random};
 
 /// The first pause is about so long.
@@ -18,10 +20,14 @@ const LONGEST: Duration = Duration::from_millis(100);
 /// A frozen clock moves when a test says so, which wakes nobody: look at it now and then.
 const GLANCE: Duration = Duration::from_millis(5);
 
+/// What the names of loads' leases begin with; those of locks with another word.
+const LOADS: &[u8] = b"load\0";
+/// How long others wait for the load of a process that has died, in nanoseconds.
+const LOAD_TTL: i64 = 30_000_000_000;
+
 /// A wait for a lease, step by step, for who waits in a way of its own: a thread or a task.
 ///
-/// [`attempt`](Wait::attempt), then, without the lease, [`pause`](Wait::pause), and so on. In a pause of a load
-/// that another process makes its result may be looked for.
+/// [`attempt`](Wait::attempt), then, without the lease, [`pause`](Wait::pause), and so on.
 pub struct Wait {
     instance: Arc<Instance>,
     name: Box<[u8]>,
@@ -49,6 +55,24 @@ impl Wait {
             wake: Box::new(wake),
             place: None,
         }
+    }
+
+    /// For the turn to run a function for `key`, among the processes that share the farthest of `tiers` that has
+    /// leases; `None` where none has, or no other process can know the key.
+    ///
+    /// Whoever gets the turn looks for a result once more before it runs the function: it may have come between
+    /// the first look and the turn. Whoever does not looks in each pause. A result is stored only while the
+    /// lease is held, which is given back afterwards.
+    pub fn of_load(
+        tiers: &[Tier],
+        key: &CallKey,
+        deadline: i64,
+        wake: impl Fn() -> Wake + Send + Sync + 'static,
+    ) -> Option<Self> {
+        let leases = |tier: &&Tier| tier.instance().has(capability::LEASE | capability::SHARED);
+        let tier = tiers.iter().rev().find(leases)?;
+        let name = [LOADS, &tier.key(key)?].concat();
+        Some(Self::new(tier.instance(), &name, LOAD_TTL, deadline, wake))
     }
 
     /// The lease, or `None` if somebody has it. Whoever is refused waits in the queue from then on, and is

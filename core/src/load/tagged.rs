@@ -16,11 +16,37 @@ impl<S: Send + Sync> Load<S> {
         if !policy.has_tags() || self.observed.get().is_some() {
             return Ok(());
         }
-        let observed = self.observe_tags(language, self.key.tags(), policy.tagged_by_result)?;
+        self.carry(self.observe_tags(language, self.key.tags(), policy.tagged_by_result)?);
+        Ok(())
+    }
+
+    /// The same for many loads of one function, which asks each tier once.
+    pub(super) fn observe_many<L: Language>(loads: &[(&Self, &L)]) -> Result<()> {
+        let Some(((one, language), _)) = loads.split_first() else { return Ok(()) };
+        let policy = one.function.policy();
+        if !policy.has_tags() {
+            return Ok(());
+        }
+        let mut names: Vec<Box<str>> = Vec::new();
+        for name in loads.iter().flat_map(|(load, _)| load.key.tags()) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        let observed = one.observe_tags(*language, &names, policy.tagged_by_result)?;
+        loads.iter().for_each(|(load, _)| load.carry(observed.only(load.key.tags())));
+        Ok(())
+    }
+
+    fn carry(&self, observed: Observed) {
         self.flight.carry(observed.fences());
         // Once, by who leads it.
         let _ = self.observed.set(observed);
-        Ok(())
+    }
+
+    /// What it knows of its tags.
+    pub(super) fn known(&self) -> &Observed {
+        self.observed.get().unwrap_or(Observed::NONE)
     }
 
     fn observe_tags<L: Language>(

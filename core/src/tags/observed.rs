@@ -117,6 +117,16 @@ impl Observed {
         self.tags.as_slice().iter().chain(&self.epochs)
     }
 
+    /// What is known of these names alone.
+    #[must_use]
+    pub fn only(&self, names: &[Box<str>]) -> Self {
+        let wanted = |tag: &Arc<Tag>| names.iter().any(|name| **name == *tag.name());
+        let tags = self.tags.as_slice().iter().filter(|tag| wanted(tag)).cloned().collect();
+        let of_epoch = |known: &&Known| known.tag.name() == EPOCH || wanted(&known.tag);
+        let tokens = self.tokens.iter().filter(of_epoch).cloned().collect();
+        Observed { tags: Tags::new(tags), epochs: self.epochs.clone(), tokens }
+    }
+
     /// Of an entry of a tier of objects.
     pub fn of(tags: Tags) -> Self {
         Observed { tags, ..Observed::default() }
