@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from retainit import _registry
+from retainit._invalidation import Invalidation
 from retainit._locks import Lock
 
 if TYPE_CHECKING:
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 __all__ = ["Cache", "cache"]
 
 
-class Cache:
+class Cache(Invalidation):
     """A backend, for what has no function to decorate.
 
     ``backend`` is what `retain` takes: a name, a configuration, a sequence of these as tiers, or `None` for
     the default backend. It is looked up when it is first needed, so that it may be configured later.
-    `retainit.cache` is the one of the default backend.
+    `retainit.cache` is the one of the default backend. An invalidation (`Invalidation` has the methods) reaches
+    functions that use one of its tiers.
     """
 
     __slots__ = ("_backend", "_known")
@@ -47,6 +49,9 @@ class Cache:
         Raises `ConfigurationError` where an option is wrong. See `Lock` for the rest.
         """
         return Lock(self._tiers, name, ttl, timeout)
+
+    def _places(self) -> tuple[Sequence[_registry.Tier], bool]:
+        return self._tiers(), False
 
     def _tiers(self) -> tuple[_registry.Tier, ...]:
         known, generation = self._known, _registry.generation

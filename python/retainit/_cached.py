@@ -6,6 +6,7 @@ import copy
 import functools
 import inspect
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,13 +16,16 @@ from retainit._life import life_of
 from retainit._options import UNSET
 from retainit.errors import ConfigurationError, UnkeyableError, UnkeyableWarning
 
-__all__ = ["cached", "make"]
+__all__ = ["cached", "invalidated", "make"]
 
 _COPIES: dict[str, Callable[[Any], Any] | None] = {
     "reference": None,
     "shallow": copy.copy,
     "deep": copy.deepcopy,
 }
+
+#: Functions whose entries can be invalidated by what they have in common.
+invalidated: weakref.WeakSet[Any] = weakref.WeakSet()
 
 _methods.install()
 
@@ -49,6 +53,11 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
     asynchronous = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object whose `__call__` is a coroutine function
     )
+    tags: dict[str, Any] = {}
+    if options.get("tags") is not None:
+        from retainit import _tags
+
+        tags = _tags.native(options, [parameter[0] for parameter in parameters], qualified_name(function))
     drive: Any = None
     if asynchronous:
         from retainit._drive import drive
@@ -72,10 +81,15 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
             "drive": drive,
             "resolve": _resolve,
             **freshness,
+            **tags,
         },
     )
     functools.update_wrapper(made, function)
     made.__dict__["_retain"] = options
+    if tags.get("result_tags") is not None:
+        made.__dict__["_result_tags"] = tags["result_tags"]
+    if tags or builder is not None:
+        invalidated.add(made)
     if asynchronous:
         # What `inspect.iscoroutinefunction` looks at, before and from 3.12 on.
         for name in ("__code__", "__defaults__", "__kwdefaults__"):

@@ -74,6 +74,7 @@ def retain(
     ttl: Duration | Callable[..., Duration | Unset | None] | Unset | None = UNSET,
     jitter: float = 0.0,
     key_builder: str | Callable[..., str] | None = None,
+    tags: Sequence[str | Callable[..., Sequence[str]]] | Callable[..., Sequence[str]] | None = None,
     exclude_args: Sequence[str] = (),
     version: str | int = "",
     namespace: str | None = None,
@@ -115,6 +116,9 @@ def retain(
         key_builder: Makes the key of a call: a template such as ``"user:{user_id}"``, or a function that is
             called with the function and the bound arguments, defaults filled in, positional-only
             and ``*args`` by position and all others by keyword, and returns text. Default: all arguments.
+        tags: Names under which results are invalidated together (`invalidate_tag`): a list of templates such as
+            ``"user:{user_id}"`` and of names, or a function that is called with the result and the arguments
+            of the call and gives a list of names; or both in one list. Default: none.
         exclude_args: Names of parameters that are no part of the key. Default: none.
         version: Text or a number that is part of every key: raise it when results change their meaning.
             Default: empty.
@@ -182,6 +186,7 @@ def retain(
         "ttl": ttl,
         "jitter": jitter,
         "key_builder": key_builder,
+        "tags": tags,
         "exclude_args": exclude_args,
         "version": version,
         "namespace": namespace,
@@ -220,6 +225,10 @@ def retain(
 
         options["storage"] = check(storage, "`retain`")
     _check(options)
+    if tags is not None:
+        from retainit import _tags
+
+        _tags.check(options)
     if function is None:
         return functools.partial(_retain, options=options)
     return _retain(function, options)

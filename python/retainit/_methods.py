@@ -70,7 +70,9 @@ def cache_set(self: Any, value: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Keeps `value` as the result of the call with the other arguments."""
     life = life_of(self._retain)
     said = True if life is None else life.ttl(value, args, kwargs)
-    return _on(self, lambda: _native.put(self, _key(self, args, kwargs), value, said))
+    tags = self.__dict__.get("_result_tags")
+    named = [] if tags is None else tags(value, args, kwargs)
+    return _on(self, lambda: _native.put(self, _key(self, args, kwargs), value, said, named))
 
 
 def cache_delete(self: Any, /, *args: Any, **kwargs: Any) -> Any:

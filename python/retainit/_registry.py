@@ -31,15 +31,7 @@ from retainit._config import (
     check_tiers,
 )
 from retainit._disabled import disabled, is_disabled
-from retainit._options import (
-    UNSET,
-    Duration,
-    Unset,
-    check_duration,
-    check_name,
-    check_namespace,
-    seconds,
-)
+from retainit._options import UNSET, Duration, Unset, check_duration, check_name, check_namespace, located, seconds
 from retainit._short import hint, listed, short_form
 from retainit._storage import KEYS, Storage, check
 from retainit.errors import ConfigurationError, RetainitError
@@ -64,6 +56,8 @@ __all__ = [
 
 Spec: TypeAlias = "BackendSpec | Sequence[BackendSpec] | None"
 
+#: What `init` takes for ``tag_interval`` where it says nothing, in seconds.
+TAG_INTERVAL = 1.0
 #: Grows with each change of what `resolve` or `defaults` may answer.
 generation = 0
 
@@ -156,6 +150,7 @@ class _Registry:
         self.short: dict[str, BackendConfig] = {}
         self.short_default: BackendSpec | None = None
         self.defaults = Defaults(UNSET, None)
+        _native.set_tag_interval(TAG_INTERVAL)
         self.protection = _protection.Protection()
         self.file: dict[str, _Entry] = {}
         self.file_default: tuple[str, _Origin] | None = None
@@ -228,6 +223,7 @@ def init(
     secondary: BackendSpec | None = None,
     ttl: Duration | Unset | None = UNSET,
     namespace: str | None = None,
+    tag_interval: Duration = TAG_INTERVAL,
     circuit_breaker: bool | Unset = UNSET,
     circuit_breaker_enabled: bool | Unset = UNSET,
     circuit_breaker_threshold: int | Unset = UNSET,
@@ -242,7 +238,8 @@ def init(
         retainit.init(backend="tiered", backends=["memory", "disk"], memory_max_size=500)
         retainit.init(backend="hybrid", primary="memory", secondary="disk")
 
-    What is said of circuit breakers holds for every backend that says nothing of its own. What an earlier
+    ``tag_interval`` is how long it may take until a hit in memory notices that another process has invalidated
+    one of its tags. What is said of circuit breakers holds for every backend that says nothing of its own. What an earlier
     `init` said is forgotten; what is registered or in a file stays.
     """
     protection = _protection.short(
@@ -251,6 +248,7 @@ def init(
     short = short_form(backend, backends, primary, secondary, options)
     check_duration(ttl, "option `ttl` of `init`")
     check_namespace(namespace, "option `namespace` of `init`")
+    interval = located("option `tag_interval` of `init`", _native.parse_duration, tag_interval)
     with _registry.lock:
         for name in short.backends:
             if name in _registry.code:
@@ -261,6 +259,7 @@ def init(
         _replace(_registry.short, short.backends)
         _registry.short_default = short.default
         _registry.defaults = Defaults(seconds(ttl), namespace)
+        _native.set_tag_interval(interval)
         if _registry.protection != protection:
             _registry.protection = protection
             _protect_again()

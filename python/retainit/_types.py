@@ -44,6 +44,7 @@ class RetainOptions(TypedDict, total=False):
     ttl: Duration | Callable[..., Duration | Unset | None] | Unset | None
     jitter: float
     key_builder: str | Callable[..., str] | None
+    tags: Sequence[str | Callable[..., Sequence[str]]] | Callable[..., Sequence[str]] | None
     exclude_args: Sequence[str]
     version: str | int
     namespace: str | None
