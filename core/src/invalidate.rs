@@ -84,8 +84,9 @@ impl Places {
     }
 
     fn covers(&self, tier: &Tier) -> bool {
-        let here =
-            |place: &Place| Arc::ptr_eq(&place.instance, tier.instance()) && place.namespace == tier.namespace();
+        let here = |place: &Place| {
+            Arc::ptr_eq(&place.instance, tier.instance()) && place.namespace == tier.namespace()
+        };
         self.places.iter().any(here)
     }
 
@@ -188,13 +189,20 @@ pub fn pattern<S: Send + Sync>(flights: &Flights<S>, places: &Places, pattern: &
     let mut outcome = Outcome::default();
     functions.iter().for_each(|function| function.pauses.end_all());
     let glob_of_flights = pattern.as_bytes().to_vec();
-    let _fence = flights.fence_where(move |key| local_text(key).is_some_and(|text| glob(&glob_of_flights, text)));
+    let _fence =
+        flights.fence_where(move |key| local_text(key).is_some_and(|text| glob(&glob_of_flights, text)));
     for instance in &instances {
         let namespaces: Vec<Vec<u8>> = places
             .places
             .iter()
             .filter(|place| Arc::ptr_eq(&place.instance, instance))
-            .map(|place| key::storage_prefix(&place.namespace, "", &[], "").split(|b| *b == b':').next().unwrap_or_default().to_vec())
+            .map(|place| {
+                key::storage_prefix(&place.namespace, "", &[], "")
+                    .split(|b| *b == b':')
+                    .next()
+                    .unwrap_or_default()
+                    .to_vec()
+            })
             .collect();
         let wanted = |key: &[u8]| {
             if !is_outside(instance) {

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::flight::{Flight, Landing};
 use crate::format::Format;
 use crate::freshness::Moments;
-use crate::tags::Tags;
 use crate::load::{Life, Load};
+use crate::tags::Tags;
 
 /// The bytes of one stored object, kept alive by the value they lie in: a memory map, perhaps, that
 /// can be read in place.

@@ -169,7 +169,8 @@ impl<S: Send + Sync> Load<S> {
     pub fn read<L: Language>(&self, language: &L) -> Result<Option<Hit<L::Object>>> {
         let wanted = |state: State| if self.is_refresh() { state == State::Fresh } else { state.is_answer() };
         self.observe(language)?;
-        let hit = read(&self.function, &self.tiers, self.first, language, &self.key, Some(self.known()), wanted)?;
+        let hit =
+            read(&self.function, &self.tiers, self.first, language, &self.key, Some(self.known()), wanted)?;
         let Some(hit) = hit else { return Ok(None) };
         self.met.store(true, Ordering::Relaxed);
         if matches!(hit.found.state, State::Fresh | State::Due) {

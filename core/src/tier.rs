@@ -281,7 +281,9 @@ impl Tier {
         let each = |((call, reading), key): (&(&CallKey, Reading<'_>), &Option<Cow<'_, [u8]>>)| {
             let Some(key) = key else { return Ok(None) };
             match items.next().transpose()?.flatten() {
-                Some(item) => self.understand(function, language, (call, key), item, reading, &mut unreadable),
+                Some(item) => {
+                    self.understand(function, language, (call, key), item, reading, &mut unreadable)
+                }
                 None => Ok(None),
             }
         };

@@ -104,9 +104,10 @@ impl<'a, 'py> Objects<'a, 'py> {
             })?,
         };
         if let Some(tags) = result_tags.as_ref().filter(|_| life != Life::Unkept) {
-            *self.named.borrow_mut() = ask(tags).and_then(|said| said.extract()).map(names).map_err(|error| {
-                self.failure("tag", "it cannot be said which tags a result has", Failure::Raised(error))
-            })?;
+            *self.named.borrow_mut() =
+                ask(tags).and_then(|said| said.extract()).map(names).map_err(|error| {
+                    self.failure("tag", "it cannot be said which tags a result has", Failure::Raised(error))
+                })?;
         }
         Ok(life)
     }

@@ -23,12 +23,14 @@ fn run<'py>(
     namespace: Option<&str>,
     invalidate: impl FnOnce(&Places) -> Result<Outcome> + Send,
 ) -> Done<'py> {
-    let named = named.iter().map(|(backend, namespace)| (backend.instance().clone(), namespace.clone())).collect();
+    let named =
+        named.iter().map(|(backend, namespace)| (backend.instance().clone(), namespace.clone())).collect();
     let outcome = py.detach(|| invalidate(&Places::new(named, everywhere, namespace)));
     // SAFETY: attached, no lock held.
     unsafe { handle::drain() };
     let Outcome { found, failures } = outcome.map_err(|error| errors::from_core(&error))?;
-    let failures = failures.iter().map(|error| errors::from_core(error).into_value(py).into_bound(py).into_any());
+    let failures =
+        failures.iter().map(|error| errors::from_core(error).into_value(py).into_bound(py).into_any());
     Ok((found, failures.collect()))
 }
 

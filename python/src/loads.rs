@@ -180,7 +180,7 @@ impl Load {
             *objects.named.borrow_mut() = named;
             load.store(&FLIGHTS, objects, value.bind(py), life)
         })?
-            .map_err(|error| errors::from_core(&error))
+        .map_err(|error| errors::from_core(&error))
     }
 
     /// The function begins to run.

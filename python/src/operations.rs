@@ -256,7 +256,8 @@ pub fn put<'py>(
     let key = key.get();
     let objects = objects(this, function.py(), Some(key))?;
     let life = caller::lifetime(life)?;
-    let result = change::put(&FLIGHTS, &this.cold()?.engine, &objects, &key.call, value, life, &caller::names(tags));
+    let result =
+        change::put(&FLIGHTS, &this.cold()?.engine, &objects, &key.call, value, life, &caller::names(tags));
     finish(&objects, result)
 }
 

@@ -49,12 +49,7 @@ impl<S: Send + Sync> Load<S> {
         self.observed.get().unwrap_or(Observed::NONE)
     }
 
-    fn observe_tags<L: Language>(
-        &self,
-        language: &L,
-        names: &[Box<str>],
-        epochs: bool,
-    ) -> Result<Observed> {
+    fn observe_tags<L: Language>(&self, language: &L, names: &[Box<str>], epochs: bool) -> Result<Observed> {
         let scope = tags::Scope { tiers: &self.tiers, range: 0..self.tiers.len(), make: true };
         let observe = || tags::observe(&self.function, &scope, names, epochs);
         if self.may_block() {

@@ -83,8 +83,7 @@ impl Observed {
         // The nearest tier first, while an invalidation begins with the farthest: a token that was read here
         // is no newer than those that entries of farther tiers are compared with.
         for tier in scope.tiers[scope.range.clone()].iter().filter(|tier| !tier.keeps_objects()) {
-            let tags: Vec<&Arc<Tag>> =
-                self.all().filter(|tag| tag.namespace() == tier.namespace()).collect();
+            let tags: Vec<&Arc<Tag>> = self.all().filter(|tag| tag.namespace() == tier.namespace()).collect();
             if tags.is_empty() {
                 continue;
             }
