@@ -11,7 +11,7 @@ from retainit.errors import ConfigurationError
 # As `typing` has it, which is not imported here: importing this package is to be quick.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Sequence
     from typing import Any, Final, Literal, overload
 
     from typing_extensions import Unpack
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from retainit._storage import Key, PickleMode, PicklePolicy
     from retainit._types import (
         C,
+        CachedAsyncGeneratorFunction,
         CachedCoroutineFunction,
         CachedFunction,
+        CachedGeneratorFunction,
         Decorator,
         P,
         R,
         RetainOptions,
+        Y,
     )
 
 __all__ = ["COPIES", "MISSING", "Missing", "retain"]
@@ -61,6 +64,14 @@ if TYPE_CHECKING:
         function: Callable[P, Coroutine[Any, Any, R]], /, **options: Unpack[RetainOptions]
     ) -> CachedCoroutineFunction[P, R]: ...
     @overload
+    def retain(  # type: ignore[overload-overlap]  # as are iterators, which can only be cached whole
+        function: Callable[P, AsyncIterable[Y]], /, **options: Unpack[RetainOptions]
+    ) -> CachedAsyncGeneratorFunction[P, Y]: ...
+    @overload
+    def retain(  # type: ignore[overload-overlap]
+        function: Callable[P, Iterator[Y]], /, **options: Unpack[RetainOptions]
+    ) -> CachedGeneratorFunction[P, Y]: ...
+    @overload
     def retain(function: Callable[P, R], /, **options: Unpack[RetainOptions]) -> CachedFunction[P, R]: ...
     @overload
     def retain(**options: Unpack[RetainOptions]) -> Decorator: ...
@@ -79,6 +90,7 @@ def retain(
     namespace: str | None = None,
     copy: Literal["reference", "shallow", "deep"] = "reference",
     strict: bool = False,
+    materialize: bool = False,
     cache_none: bool = True,
     cache_if: Callable[[Any], object] | None = None,
     cache_exceptions: Exceptions | None = None,
@@ -124,6 +136,10 @@ def retain(
             a copy of it. Default: ``"reference"``.
         strict: Whether a failing store, or an argument that has no key, raises. If not, the function runs
             uncached, `cache_info` counts failures, and one warning tells of the argument. Default: `False`.
+        materialize: Of a generator function, asynchronous or not: all that it gives is kept, as a list, and
+            each call returns an iterator over that, whose first step waits until the function has come to its
+            end. What is sent to it, and what it returns, is lost. Default: `False`, which refuses generator
+            functions.
         cache_none: Whether `None` is a result like any other, or is not kept. Default: `True`.
         cache_if: Is called with a result, and says whether it is kept; `cache_set` does not ask.
             Default: every result is.
@@ -187,6 +203,7 @@ def retain(
         "namespace": namespace,
         "copy": copy,
         "strict": strict,
+        "materialize": materialize,
         "cache_none": cache_none,
         "cache_if": cache_if,
     }
@@ -238,10 +255,11 @@ def _retain(function: Any, options: dict[str, Any]) -> Any:
 def _check(options: dict[str, Any]) -> None:
     if not callable(options["ttl"]):
         check_duration(options["ttl"], "option `ttl` of `retain`")
-    if not isinstance(options["cache_none"], bool):
-        raise ConfigurationError(
-            f"option `cache_none` of `retain`: expected `True` or `False`, found `{options['cache_none']!r}`"
-        )
+    for name in ("cache_none", "materialize"):
+        if not isinstance(options[name], bool):
+            raise ConfigurationError(
+                f"option `{name}` of `retain`: expected `True` or `False`, found `{options[name]!r}`"
+            )
     if options["cache_if"] is not None and not callable(options["cache_if"]):
         raise ConfigurationError(
             f"option `cache_if` of `retain`: expected a function, found `{options['cache_if']!r}`"
