@@ -108,6 +108,11 @@ impl<T> Flight<T> {
         &self.key
     }
 
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
     /// Whether it goes on in the background, so that nobody has to wait for it.
     pub fn is_refreshing(&self) -> bool {
         self.purpose == Purpose::Refresh

@@ -34,6 +34,9 @@ pub struct Policy {
     /// Whether the function may run on another thread than the caller's, so that the caller need not
     /// wait for it.
     pub in_thread: bool,
+    /// Whether one process at a time runs the function for a key, where a backend can tell; `None`: where that
+    /// is shared by machines or users.
+    pub lease: Option<bool>,
 }
 
 /// What a function has counted. Hits in the first tier are counted by the caller's own fast path.

@@ -160,6 +160,11 @@ pub trait Caller: Language {
     fn holding(&self) -> Vec<Arc<Flight<Self::Shared>>>;
     /// Whether this thread can be blocked at all (it drives no event loop).
     fn may_block(&self) -> bool;
+    /// Waits for a while, or until the thread is unparked.
+    ///
+    /// # Errors
+    /// The wait was interrupted.
+    fn pause(&self, pause: Duration) -> Result<(), Self::Error>;
     /// Waits for a flight for about `limit`; `None` if it has not landed.
     ///
     /// # Errors

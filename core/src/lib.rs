@@ -6,6 +6,7 @@
 //! | [`change`] | what users put, delete and clear |
 //! | [`function`], [`tier`] | a cached function and the backends it uses |
 //! | [`freshness`] | the moments of an entry, and the states it passes through |
+//! | [`turn`] | one process at a time runs a function for a key |
 //! | [`flight`] | single-flight, and the fence between loads and invalidations |
 //! | [`key`], [`entry`], [`format`] | canonical keys, the entry format, how a tier makes entries |
 //! | [`language`], [`access`] | what the engine needs of the language it serves, and who may write to what it gives it |
@@ -51,6 +52,7 @@ mod store;
 mod sync;
 mod throttle;
 pub mod tier;
+pub mod turn;
 pub mod units;
 mod verified;
 

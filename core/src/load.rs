@@ -10,9 +10,11 @@ use crate::flight::{Begin, Flight, Flights, Landing, Lead, Purpose};
 use crate::freshness::{later, State};
 use crate::function::Function;
 use crate::language::Language;
+use crate::lease::Wake;
 use crate::store::{prepare, run, Keep};
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use crate::tier::{CallKey, Found, Tier};
+use crate::turn::{Held, Turn};
 
 /// How long a result is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub struct Load<S> {
     met: AtomicBool,
     /// When the run began, on the monotonic clock.
     running: AtomicI64,
+    /// Its turn among processes.
+    held: Held,
     /// Gone once it has landed.
     lead: Option<Lead<S>>,
     flight: Arc<Flight<S>>,
@@ -123,6 +127,7 @@ impl<S: Send + Sync> Load<S> {
             first,
             met: AtomicBool::new(false),
             running: AtomicI64::new(0),
+            held: Held::default(),
             flight: lead.flight().clone(),
             lead: Some(lead),
         }
@@ -174,6 +179,15 @@ impl<S: Send + Sync> Load<S> {
         Ok(Some(hit))
     }
 
+    /// Whether what was read ends the load: for a refresh, only what is fresh does.
+    pub fn satisfies<O>(&self, hit: &Hit<O>) -> bool {
+        if self.is_refresh() {
+            hit.found.state == State::Fresh
+        } else {
+            hit.found.state.is_answer()
+        }
+    }
+
     /// What the caller gets of what was read. What can only be fallen back on is the answer where the function
     /// has just failed; else it is offered to those who cannot wait.
     pub fn answer<O>(&self, hit: Hit<O>, share: impl FnOnce(O) -> Option<Arc<S>>) -> Answer<O, S> {
@@ -213,13 +227,18 @@ impl<S: Send + Sync> Load<S> {
         self.met.load(Ordering::Relaxed)
     }
 
-    /// Counts a run of the function.
-    pub fn count_miss(&self) {
-        self.function.counters.misses.fetch_add(1, Ordering::Relaxed);
+    /// The wait for its turn among processes, where it needs one; see [`Turn`]. Whoever gets the turn reads once
+    /// more before the function runs, and whoever does not reads in each pause: a result may have come.
+    pub fn turn(&self, wake: impl Fn() -> Wake + Send + Sync + 'static) -> Option<Turn> {
+        if self.flight.purpose() == Purpose::Replace {
+            return None;
+        }
+        Turn::of(&self.function, &self.tiers, &self.key, &self.held, wake)
     }
 
     /// The function begins to run.
     pub fn runs(&self) {
+        self.function.counters.misses.fetch_add(1, Ordering::Relaxed);
         self.running.store(clock::monotonic(), Ordering::Relaxed);
     }
 
@@ -243,11 +262,13 @@ impl<S: Send + Sync> Load<S> {
         if !self.succeeds(flights, language, self.is_late()) {
             return Ok(());
         }
-        match life {
+        let stored = match life {
             Life::Unkept if self.met.load(Ordering::Relaxed) => self.remove(language),
             Life::Unkept => Ok(()),
             life => self.write(language, object, &self.tiers, &Keep::New(life)),
-        }
+        };
+        self.held.let_go();
+        stored
     }
 
     /// There is a result: whether it is welcome, which one that is `late` is not. The pause ends, and no stray

@@ -86,6 +86,7 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
             "life": life_of(options),
             "typed": typed,
             "drive": drive,
+            "lease": options.get("lease"),
             "resolve": _resolve,
             **freshness,
         },
@@ -119,6 +120,11 @@ def _resolve(cached: Any) -> None:
         storage = options.get("storage", Storage()).over(tier.storage)
         seconds = None if ttl is None else _native.parse_duration(ttl)
         tiers.append((tier.backend, storage_format(storage, tier.private), seconds, namespace))
+    if options.get("lease") and not any({"lease", "shared"} <= tier[0].capabilities for tier in tiers):
+        raise ConfigurationError(
+            f"option `lease` of `retain` on `{qualified_name(cached)}`: expected a shared backend with leases, "
+            f"such as `DiskConfig()`, found {', '.join(f'`{tier[0].type}`' for tier in tiers)}"
+        )
     version = str(options["version"])
     if any(tier[0].is_outside for tier in tiers):
         try:

@@ -100,6 +100,7 @@ def retain(
     soft_timeout: Duration | None = None,
     hard_timeout: Duration | None = None,
     run_in_thread: bool = False,
+    lease: bool | None = None,
     serializer: str | Serializer | Unset = UNSET,
     compression: bool | str | Unset = UNSET,
     compression_threshold: Size | Unset = UNSET,
@@ -160,6 +161,9 @@ def retain(
             as long. Default: as long as it takes.
         run_in_thread: Whether a synchronous function runs in a thread of its own, with the caller's context
             variables, which the timeouts need. Default: `False`.
+        lease: Whether one process at a time runs the function for a key, while the others wait for its result:
+            through the farthest of the backends that is shared and has leases, which must be there for
+            `True`. Default: where such a backend is shared with other machines or users.
         serializer: How results become bytes, outside the process: ``"auto"``, which keeps every value
             exactly; ``"msgpack"``, ``"json"``, ``"text"``, ``"bytes"``, ``"numpy"``, ``"arrow"``,
             ``"parquet"``, ``"csv"``, ``"pandas"`` and ``"polars"`` (which mean Parquet), ``"orjson"``,
@@ -206,6 +210,7 @@ def retain(
         "materialize": materialize,
         "cache_none": cache_none,
         "cache_if": cache_if,
+        "lease": lease,
     }
     freshness = {
         "cache_exceptions": cache_exceptions,
@@ -260,6 +265,10 @@ def _check(options: dict[str, Any]) -> None:
             raise ConfigurationError(
                 f"option `{name}` of `retain`: expected `True` or `False`, found `{options[name]!r}`"
             )
+    if options["lease"] is not None and not isinstance(options["lease"], bool):
+        raise ConfigurationError(
+            f"option `lease` of `retain`: expected `True`, `False` or `None`, found `{options['lease']!r}`"
+        )
     if options["cache_if"] is not None and not callable(options["cache_if"]):
         raise ConfigurationError(
             f"option `cache_if` of `retain`: expected a function, found `{options['cache_if']!r}`"

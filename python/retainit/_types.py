@@ -74,6 +74,7 @@ class RetainOptions(TypedDict, total=False):
     soft_timeout: Duration | None
     hard_timeout: Duration | None
     run_in_thread: bool
+    lease: bool | None
     serializer: str | Serializer | Unset
     compression: bool | str | Unset
     compression_threshold: Size | Unset

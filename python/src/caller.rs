@@ -414,6 +414,11 @@ impl<'py> Caller for PythonCall<'_, 'py> {
         !drives_a_loop(self.objects.py) && !handle::is_closed()
     }
 
+    fn pause(&self, pause: Duration) -> Result<(), Raised> {
+        self.objects.py.detach(|| std::thread::park_timeout(pause));
+        self.objects.py.check_signals().map_err(Raised)
+    }
+
     fn wait(&self, flight: &Flight<Shared>, limit: Duration) -> Result<Option<Landing<Shared>>, Raised> {
         let landing = self.objects.py.detach(|| flight.wait(limit));
         if landing.is_none() {

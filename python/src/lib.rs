@@ -91,6 +91,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<lease::LeaseWait>()?;
     module.add_class::<loads::Load>()?;
     module.add_class::<loads::Flight>()?;
+    module.add_class::<loads::Turn>()?;
     module.add_class::<background::Background>()?;
     module.add_class::<caller::KeptError>()?;
     module.add_class::<storage::Format>()?;

@@ -13,7 +13,9 @@ use retainit_core::clock;
 use retainit_core::flight::{Flight as CoreFlight, Landing};
 use retainit_core::freshness::later;
 use retainit_core::function::Function as Engine;
-use retainit_core::load::{self, Answer, Given, Hit, Life, Load as CoreLoad, Step};
+use retainit_core::lease::Wake;
+use retainit_core::load::{self, Answer, Given, Life, Load as CoreLoad, Step};
+use retainit_core::turn::Turn as CoreTurn;
 
 use crate::caller::{self, Objects, Shared, FLIGHTS};
 use crate::errors;
@@ -58,6 +60,27 @@ pub struct Flight {
     impatient: Mutex<Option<Arc<Shared>>>,
     /// Flights that were declared to wait for this one.
     holding: Mutex<Vec<Arc<CoreFlight<Shared>>>>,
+}
+
+/// A wait for the turn to run a function among processes: attempts, with pauses in between.
+#[pyclass(module = "retainit._native", frozen)]
+pub struct Turn(Mutex<Option<CoreTurn>>);
+
+#[pymethods]
+impl Turn {
+    /// Whether the turn has come. May block where the backend does.
+    fn attempt(&self, py: Python<'_>) -> PyResult<bool> {
+        // Taken out meanwhile: the interpreter is released, and no lock of ours is held then.
+        let Some(mut turn) = lock(&self.0).take() else { return Ok(true) };
+        let mine = py.detach(|| turn.attempt());
+        *lock(&self.0) = Some(turn);
+        mine.map_err(|error| errors::from_core(&error))
+    }
+
+    /// Seconds to wait before the next attempt.
+    fn pause(&self) -> f64 {
+        lock(&self.0).as_mut().map_or(0.0, |turn| turn.pause().as_secs_f64())
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -105,9 +128,7 @@ impl Load {
             let Some(hit) = load.read(objects)? else { return Ok(None) };
             if load.is_refresh() {
                 // Nobody waits for it: a value that is not fresh is of no use.
-                let Hit { found, .. } = hit;
-                let fresh = found.state == retainit_core::freshness::State::Fresh;
-                return Ok(fresh.then(|| (found.object.unbind(), None)));
+                return Ok(load.satisfies(&hit).then(|| (hit.found.object.unbind(), None)));
             }
             Ok(match load.answer(hit, value) {
                 Answer::Found(object, refresh) => Some((object.unbind(), refresh)),
@@ -116,6 +137,25 @@ impl Load {
             })
         })?;
         answer.map_err(|error: retainit_core::Error| errors::from_core(&error))
+    }
+
+    /// The wait for its turn among processes; `None` where it needs none.
+    fn turn(&self, py: Python<'_>) -> PyResult<Option<Turn>> {
+        // Nobody in this process waits for the same turn, so there is nobody to be woken by.
+        let turn = self.with(py, |load, _, _| load.turn(|| Wake::Call(Box::new(|| ()))))?;
+        Ok(turn.map(|turn| Turn(Mutex::new(Some(turn)))))
+    }
+
+    /// Reads the tiers once more: `(value,)` where another process has stored a result meanwhile.
+    fn look_again(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
+        let found = self.with(py, |load, objects, _| {
+            let hit = load.read(objects)?.filter(|hit| load.satisfies(hit));
+            Ok(hit.map(|hit| {
+                load.function().count_hit(hit.found.state);
+                (hit.found.object.unbind(),)
+            }))
+        })?;
+        found.map_err(|error: retainit_core::Error| errors::from_core(&error))
     }
 
     /// Before the function runs: `(value,)` where it must not, because too many runs of it that have been given
@@ -171,7 +211,6 @@ impl Load {
     /// The function begins to run.
     fn runs(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, |load, _, _| {
-            load.count_miss();
             load.runs();
         })
     }

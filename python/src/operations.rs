@@ -47,6 +47,7 @@ pub fn make<'py>(
         strict: option("strict")?.map_or(Ok(false), |value| value.extract())?,
         rules: rules(&option)?,
         in_thread: option("run_in_thread")?.map_or(Ok(false), |value| value.extract())?,
+        lease: option("lease")?.map(|value| value.extract()).transpose()?,
     };
     let errors = object("errors")?;
     let stamped = policy.rules.need_moments() || errors.is_some();
