@@ -1,13 +1,22 @@
 //! A load: from registering to landing. The steps that synchronous and asynchronous callers share.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | this one | the load itself |
+//! | `join` | what becomes of those who join it |
+//! | `read` | reading the tiers |
+//! | `many` | many loads together |
 
+mod join;
 pub mod many;
+mod read;
 
 use std::sync::Arc;
 
 use crate::clock;
 use crate::error::Result;
 use crate::flight::{Begin, Flight, Flights, Landing, Lead, Purpose};
-use crate::freshness::{later, State};
+use crate::freshness::State;
 use crate::function::Function;
 use crate::language::Language;
 use crate::lease::Wake;
@@ -15,6 +24,11 @@ use crate::store::{prepare, run, Keep};
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use crate::tier::{CallKey, Found, Tier};
 use crate::turn::{Held, Turn};
+
+pub use join::{give_up, given, is_overdue, Given};
+pub use read::{peek, reread, Hit};
+
+use read::read;
 
 /// How long a result is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +47,6 @@ pub enum Step<S> {
     Load(Load<S>),
     /// Wait for somebody else's.
     Wait(Arc<Flight<S>>),
-}
-
-/// A value that was found.
-pub struct Hit<O> {
-    /// In which tier.
-    pub tier: usize,
-    /// What was found.
-    pub found: Found<O>,
 }
 
 /// What a caller gets of what was read.
@@ -281,9 +287,11 @@ impl<S: Send + Sync> Load<S> {
         !late
     }
 
-    /// Whether the grace period of the hard timeout is over.
+    /// Whether the grace period of the hard timeout is over, or whoever had the turn since may have stored a
+    /// newer result.
     fn is_late(&self) -> bool {
         clock::monotonic() - self.flight.started() >= self.function.policy().rules.grace()
+            || self.held.is_lost()
     }
 
     /// Notes that it was not to be found out how long a result is kept, so that it is not.
@@ -389,144 +397,4 @@ fn begin<S: Send + Sync>(
             begun => return begun,
         }
     }
-}
-
-/// Whether a load has taken longer than the hard timeout.
-pub fn is_overdue<S>(function: &Function, flight: &Flight<S>) -> bool {
-    clock::monotonic() >= later(flight.started(), function.policy().rules.hard_timeout)
-}
-
-/// What a flight gives to one who joined it.
-pub enum Given<S> {
-    /// This.
-    Shared(Arc<S>),
-    /// A value in a tier, to be read for an object of one's own.
-    Found,
-    /// Nothing: it took too long.
-    TimedOut,
-    /// Nothing: the call starts again.
-    Nothing,
-}
-
-/// What a flight that has landed gives to a call that `reads`, and counts it. The call's `own` flight was counted
-/// when its function began to run.
-pub fn given<S: Send + Sync>(
-    function: &Function,
-    flight: &Flight<S>,
-    landing: Landing<S>,
-    own: bool,
-    reads: bool,
-) -> Given<S> {
-    let counters = &function.counters;
-    let count = |state: State| match own {
-        false => function.count_hit(state),
-        true if state == State::Fallback => {
-            counters.stale.fetch_add(1, Ordering::Relaxed);
-        }
-        true => {}
-    };
-    match landing {
-        Landing::Shared(shared) if own || reads => {
-            count(State::Fresh);
-            Given::Shared(shared)
-        }
-        Landing::FellBack(shared) if reads => {
-            count(State::Fallback);
-            Given::Shared(shared)
-        }
-        Landing::TimedOut if (own || reads) && !flight.is_refreshing() => {
-            match flight.fallback().filter(|_| reads) {
-                Some(fallback) => {
-                    count(State::Fallback);
-                    Given::Shared(fallback)
-                }
-                None => Given::TimedOut,
-            }
-        }
-        Landing::Found if reads => Given::Found,
-        _ => Given::Nothing,
-    }
-}
-
-/// Gives up a load that has taken longer than the hard timeout: it becomes a stray.
-pub fn give_up<S: Send + Sync>(flights: &Flights<S>, function: &Function, flight: &Arc<Flight<S>>) {
-    function.count_strays(1);
-    if !flights.give_up(flight) {
-        function.count_strays(-1);
-        return;
-    }
-    if !flight.is_fenced() && (flight.is_refreshing() || flight.fallback().is_some()) {
-        function.pauses.begin(flight.key());
-    }
-}
-
-/// Reads the tiers from `first` on in order without filling any. The first value whose state is `wanted` is the
-/// answer; else the one that can be fallen back on for longest.
-///
-/// # Errors
-/// A failure of the cache, where the function is strict.
-pub fn read<L: Language>(
-    function: &Function,
-    tiers: &[Tier],
-    first: usize,
-    language: &L,
-    key: &CallKey,
-    wanted: impl Fn(State) -> bool,
-) -> Result<Option<Hit<L::Object>>> {
-    let mut fallback: Option<Hit<L::Object>> = None;
-    for (index, tier) in tiers.iter().enumerate().skip(first) {
-        let mut unreadable = None;
-        match tier.read(function, language, key, |error| unreadable = Some(error)) {
-            Ok(Some(found)) if wanted(found.state) => return Ok(Some(Hit { tier: index, found })),
-            Ok(Some(found)) => {
-                let expires = found.moments.expires;
-                if found.state == State::Fallback
-                    && fallback.as_ref().is_none_or(|hit| hit.found.moments.expires < expires)
-                {
-                    fallback = Some(Hit { tier: index, found });
-                }
-            }
-            // Strict or not, what cannot be read is a miss: the function can make it again.
-            Ok(None) => {
-                if let Some(error) = unreadable {
-                    function.note(&error);
-                }
-            }
-            Err(error) => function.failed(error)?,
-        }
-    }
-    Ok(fallback)
-}
-
-/// Reads an answer without filling any tier.
-///
-/// # Errors
-/// A failure of the cache, where the function is strict.
-pub fn peek<L: Language>(function: &Function, language: &L, key: &CallKey) -> Result<Option<L::Object>> {
-    let hit = read(function, &function.tiers(), 0, language, key, State::is_answer)?;
-    Ok(hit.filter(|hit| hit.found.state.is_answer()).map(|hit| hit.found.object))
-}
-
-/// Reads what a load found that the caller had joined, or what one under way has not replaced yet. It may have
-/// gone meanwhile. What can only be fallen back on is offered to those who cannot wait for the `flight`.
-///
-/// # Errors
-/// A failure of the cache, where the function is strict.
-pub fn reread<L: Language, S: Send + Sync>(
-    function: &Function,
-    language: &L,
-    key: &CallKey,
-    flight: &Flight<S>,
-    share: impl FnOnce(L::Object) -> Option<Arc<S>>,
-) -> Result<Option<L::Object>> {
-    let hit = read(function, &function.tiers(), 0, language, key, State::is_answer)?;
-    let Some(Hit { found: Found { object, moments, state }, .. }) = hit else { return Ok(None) };
-    if state.is_answer() {
-        function.count_hit(state);
-        return Ok(Some(object));
-    }
-    if let Some(shared) = share(object) {
-        flight.offer(shared, moments.fallback_until(&function.policy().rules));
-    }
-    Ok(None)
 }

@@ -12,7 +12,7 @@ use retainit_plugin_api::abi::call::NEVER;
 
 use crate::clock;
 use crate::flight::{Flight, Flights, Landing};
-use crate::freshness::{later, State};
+use crate::freshness::later;
 use crate::function::Function;
 use crate::language::Caller;
 use crate::lease::Wake;
