@@ -101,11 +101,7 @@ fn mutants(iterations: u64) -> Outcome {
     println!("{:>52}   found by", "mistake");
     for mutant in &MUTANTS {
         let found = found(&folder, mutant, iterations)?;
-        println!(
-            "{:>52}   {}",
-            mutant.name,
-            if found.is_empty() { "NOTHING".into() } else { found.join(", ") }
-        );
+        println!("{:>52}   {}", mutant.name, summary(&found));
         if found.is_empty() {
             survivors.push(mutant.name);
         }
@@ -116,6 +112,14 @@ fn mutants(iterations: u64) -> Outcome {
             Ok(())
         }
         _ => Err(format!("mistakes that no scenario finds:\n  {}", survivors.join("\n  "))),
+    }
+}
+
+fn summary(found: &[String]) -> String {
+    match found {
+        [] => "NOTHING".into(),
+        [only] => only.clone(),
+        [first, more @ ..] => format!("{first}, and {} more", more.len()),
     }
 }
 
