@@ -34,6 +34,8 @@ pub enum Landing<T> {
     Found,
     /// It took too long: those who joined fall back, or fail.
     TimedOut,
+    /// With something that concerns its leader only: those who joined start again, and one of them leads.
+    Ended(Arc<T>),
     /// With nothing: those who joined start again, and one of them leads.
     Abandoned,
 }
@@ -43,6 +45,7 @@ impl<T> Clone for Landing<T> {
         match self {
             Landing::Shared(value) => Landing::Shared(value.clone()),
             Landing::FellBack(value) => Landing::FellBack(value.clone()),
+            Landing::Ended(value) => Landing::Ended(value.clone()),
             Landing::Found => Landing::Found,
             Landing::TimedOut => Landing::TimedOut,
             Landing::Abandoned => Landing::Abandoned,

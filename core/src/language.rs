@@ -149,8 +149,8 @@ pub trait Caller: Language {
     /// Carries a load on in the background ([`pipeline::carry_on`](crate::pipeline::carry_on)), which is
     /// given back where there can be no background.
     fn background(&self, load: Load<Self::Shared>) -> Option<Load<Self::Shared>>;
-    /// What everybody who joined gets; `None` where they must start again.
-    fn share(&self, outcome: &Result<Self::Object, Self::Error>) -> Option<Arc<Self::Shared>>;
+    /// What those who joined get, or the leader of a load in the background.
+    fn share(&self, outcome: &Result<Self::Object, Self::Error>) -> Arc<Self::Shared>;
     /// What a leader shared.
     ///
     /// # Errors

@@ -196,15 +196,13 @@ impl<S: Send + Sync> Load<S> {
 
     /// What the caller gets of what was read. What can only be fallen back on is the answer where the function
     /// has just failed; else it is offered to those who cannot wait.
-    pub fn answer<O>(&self, hit: Hit<O>, share: impl FnOnce(O) -> Option<Arc<S>>) -> Answer<O, S> {
+    pub fn answer<O>(&self, hit: Hit<O>, share: impl FnOnce(O) -> Arc<S>) -> Answer<O, S> {
         let Hit { tier, found: Found { object, moments, state } } = hit;
         if state.is_answer() {
             self.function.count_hit(state);
             return Answer::Found(object, (state != State::Fresh).then_some(tier + 1));
         }
-        if let Some(shared) = share(object) {
-            self.flight.offer(shared, moments.fallback_until(&self.function.policy().rules));
-        }
+        self.flight.offer(share(object), moments.fallback_until(&self.function.policy().rules));
         let paused = self.function.pauses.holds(self.key.local());
         match self.flight.fallback().filter(|_| paused) {
             Some(fallback) => {
@@ -280,7 +278,9 @@ impl<S: Send + Sync> Load<S> {
     /// There is a result: whether it is welcome, which one that is `late` is not. The pause ends, and no stray
     /// overwrites it.
     fn succeeds<L: Language>(&self, flights: &Flights<S>, language: &L, late: bool) -> bool {
-        self.function.pauses.end(self.key.local());
+        if !late && !self.flight.is_fenced() {
+            self.function.pauses.end(self.key.local());
+        }
         if !late && flights.has_strays(&self.flight) {
             language.detached(|| flights.supersede(&self.flight));
         }
@@ -313,7 +313,7 @@ impl<S: Send + Sync> Load<S> {
 
     /// Ends the load with a value that was found in a tier. It is shared where a tier keeps the very object,
     /// for then it is anyway; else everybody who joined reads one of their own.
-    pub fn land_found(self, share: impl FnOnce() -> Option<Arc<S>>) {
+    pub fn land_found(self, share: impl FnOnce() -> Arc<S>) {
         if self.tiers.iter().any(Tier::keeps_objects) {
             let shared = share();
             self.land(shared);
@@ -327,11 +327,14 @@ impl<S: Send + Sync> Load<S> {
         self.land_with(|lead| lead.fall_back(shared));
     }
 
-    /// Ends the load with something for everybody who joined, or, without it, lets them start again.
-    pub fn land(self, shared: Option<Arc<S>>) {
-        if let Some(shared) = shared {
-            self.land_with(|lead| lead.share(shared));
-        }
+    /// Ends the load with something for everybody who joined.
+    pub fn land(self, shared: Arc<S>) {
+        self.land_with(|lead| lead.share(shared));
+    }
+
+    /// Ends the load with something that concerns its leader only: the others start again.
+    pub fn land_ended(self, shared: Arc<S>) {
+        self.land_with(|lead| lead.end(shared));
     }
 
     fn land_with(mut self, land: impl FnOnce(Lead<S>)) {

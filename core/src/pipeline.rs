@@ -120,7 +120,7 @@ fn run<C: Caller>(
     load: Load<C::Shared>,
     counts: bool,
 ) -> Result<C::Object, C::Error> {
-    if let Some(found) = take_turn(caller, &load)? {
+    if let Some(found) = take_turn(caller, &load, counts)? {
         let outcome = Ok(found);
         load.land_found(|| caller.share(&outcome));
         return outcome;
@@ -148,21 +148,37 @@ fn run<C: Caller>(
             }
         },
     };
-    load.land(caller.share(&outcome));
-    match stored {
+    // Who waits for a load of its own hears of a failure of the cache from the flight.
+    let outcome = match stored {
+        Err(error) if !counts => Err(error.into()),
+        Err(error) => {
+            load.land(caller.share(&outcome));
+            return Err(error.into());
+        }
         Ok(()) => outcome,
-        Err(error) => Err(error.into()),
+    };
+    let shared = caller.share(&outcome);
+    match &outcome {
+        Err(error) if !caller.is_failure(error) => load.land_ended(shared),
+        _ => load.land(shared),
     }
+    outcome
 }
 
 /// Waits for the load's turn among processes. What one of them has stored meanwhile is the answer.
-fn take_turn<C: Caller>(caller: &C, load: &Load<C::Shared>) -> Result<Option<C::Object>, C::Error> {
+fn take_turn<C: Caller>(
+    caller: &C,
+    load: &Load<C::Shared>,
+    counts: bool,
+) -> Result<Option<C::Object>, C::Error> {
     let this = thread::current();
     let Some(mut turn) = load.turn(move || Wake::Thread(this.clone())) else { return Ok(None) };
     loop {
         let mine = caller.detached(|| turn.attempt())?;
         if let Some(hit) = load.read(caller)?.filter(|hit| load.satisfies(hit)) {
-            load.function().count_hit(hit.found.state);
+            if counts {
+                load.function().count_hit(hit.found.state);
+            }
             return Ok(Some(hit.found.object));
         }
         if mine {

@@ -381,6 +381,7 @@ impl<'py> Caller for PythonCall<'_, 'py> {
         self.objects.life(object, &self.arguments, self.keywords.as_ref())
     }
 
+    /// An interrupt, an exit or a cancellation concerns only the one it hit.
     fn is_failure(&self, error: &Raised) -> bool {
         error.0.is_instance_of::<PyException>(self.objects.py)
     }
@@ -397,7 +398,7 @@ impl<'py> Caller for PythonCall<'_, 'py> {
         background::start(self, load)
     }
 
-    fn share(&self, outcome: &Result<Self::Object, Raised>) -> Option<Arc<Shared>> {
+    fn share(&self, outcome: &Result<Self::Object, Raised>) -> Arc<Shared> {
         share(self.objects.py, outcome.as_ref().map_err(|raised| &raised.0))
     }
 
@@ -439,16 +440,12 @@ pub fn timed_out(cold: &Cold, refused: bool) -> PyErr {
     })
 }
 
-/// What those who joined get. An interrupt, an exit or a cancellation concerns only the one it hit:
-/// the others start again.
-pub fn share(py: Python<'_>, outcome: Result<&Bound<'_, PyAny>, &PyErr>) -> Option<Arc<Shared>> {
-    match outcome {
-        Ok(value) => Some(Arc::new(Shared::Value(value.clone().unbind()))),
-        Err(error) if error.is_instance_of::<PyException>(py) => {
-            Some(Arc::new(Shared::Raised(error.clone_ref(py))))
-        }
-        Err(_) => None,
-    }
+/// What those who joined get.
+pub fn share(py: Python<'_>, outcome: Result<&Bound<'_, PyAny>, &PyErr>) -> Arc<Shared> {
+    Arc::new(match outcome {
+        Ok(value) => Shared::Value(value.clone().unbind()),
+        Err(error) => Shared::Raised(error.clone_ref(py)),
+    })
 }
 
 /// What a leader shared.

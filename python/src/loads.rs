@@ -24,6 +24,9 @@ use crate::handle;
 use crate::miss::Key;
 use crate::outcall;
 
+/// A value that was found, which has been counted.
+type Found = Arc<Mutex<Option<Py<PyAny>>>>;
+
 /// A load that the holder leads. Letting it go frees those who wait.
 #[pyclass(module = "retainit._native", frozen)]
 pub struct Load {
@@ -35,6 +38,8 @@ pub struct Load {
     kept: Mutex<Option<(Py<PyAny>, Life)>>,
     /// What everybody is answered with instead of what tiers or the function gave.
     fallback: Mutex<Option<Arc<Shared>>>,
+    /// What the caller is answered with where that was found.
+    found: Found,
     /// Whether reading or storing may block.
     #[pyo3(get)]
     may_block: bool,
@@ -56,6 +61,8 @@ pub struct Flight {
     reads: bool,
     /// When the caller's call began, on the monotonic clock.
     entered: i64,
+    /// What its leader found, where it is the caller's own.
+    led: Found,
     /// Whether the caller has waited long enough, and falls back.
     impatient: Mutex<Option<Arc<Shared>>>,
     /// Flights that were declared to wait for this one.
@@ -87,8 +94,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn value(object: Bound<'_, PyAny>) -> Option<Arc<Shared>> {
-    Some(Arc::new(Shared::Value(object.unbind())))
+fn value(object: Bound<'_, PyAny>) -> Arc<Shared> {
+    Arc::new(Shared::Value(object.unbind()))
 }
 
 impl Load {
@@ -151,7 +158,9 @@ impl Load {
         let found = self.with(py, |load, objects, _| {
             let hit = load.read(objects)?.filter(|hit| load.satisfies(hit));
             Ok(hit.map(|hit| {
-                load.function().count_hit(hit.found.state);
+                if !load.is_refresh() {
+                    load.function().count_hit(hit.found.state);
+                }
                 (hit.found.object.unbind(),)
             }))
         })?;
@@ -218,6 +227,9 @@ impl Load {
     /// Ends the load with a value that `read` or `refused` gave.
     fn land_found(&self, object: Bound<'_, PyAny>) {
         let Some(load) = self.take() else { return };
+        if self.limits_waits {
+            *lock(&self.found) = Some(object.clone().unbind());
+        }
         match lock(&self.fallback).take() {
             Some(fallback) => load.land_fallback(fallback),
             None => load.land_found(|| value(object)),
@@ -245,7 +257,12 @@ impl Load {
             load.land_fallback(fallback);
             return fell;
         }
-        load.land(caller::share(py, Err(&PyErr::from_value(error))));
+        let shared = caller::share(py, Err(&PyErr::from_value(error.clone())));
+        if error.is_instance_of::<PyException>() {
+            load.land(shared);
+        } else {
+            load.land_ended(shared);
+        }
         None
     }
 
@@ -258,6 +275,7 @@ impl Load {
             own: true,
             reads: read,
             entered,
+            led: self.found.clone(),
             impatient: Mutex::default(),
             holding: Mutex::default(),
         })
@@ -351,6 +369,9 @@ impl Flight {
     ///
     /// Raises what the function raised, and `LoadTimeoutError`.
     fn landing(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
+        if let Some(found) = lock(&self.led).take() {
+            return Ok(Some((found,)));
+        }
         let impatient = lock(&self.impatient).take().map(Landing::FellBack);
         let Some(landing) = self.flight.landing().or(impatient) else { return Ok(None) };
         match load::given(&self.engine, &self.flight, landing, self.own, self.reads) {
@@ -363,7 +384,7 @@ impl Flight {
     /// Whether it found a value that everybody who waited is to `reread`.
     #[getter]
     fn found(&self) -> bool {
-        self.reads && matches!(self.flight.landing(), Some(Landing::Found))
+        self.reads && !self.own && matches!(self.flight.landing(), Some(Landing::Found))
     }
 
     /// Whether there may be an answer beside it, so that the caller is to `reread` before it waits.
@@ -401,6 +422,7 @@ fn led(function: &Bound<'_, PyAny>, key: &Key, load: CoreLoad<Shared>) -> Load {
         inner: Mutex::new(Some(load)),
         kept: Mutex::default(),
         fallback: Mutex::default(),
+        found: Found::default(),
     }
 }
 
@@ -425,6 +447,7 @@ pub fn begin<'py>(
                 own: false,
                 reads: read,
                 entered,
+                led: Found::default(),
                 impatient: Mutex::default(),
                 holding: Mutex::default(),
             };

@@ -42,6 +42,8 @@ pub fn given<S: Send + Sync>(
             count(State::Fresh);
             Given::Shared(shared)
         }
+        // It was counted when it began to run.
+        Landing::Ended(shared) if own => Given::Shared(shared),
         Landing::FellBack(shared) if reads => {
             count(State::Fallback);
             Given::Shared(shared)

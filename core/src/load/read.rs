@@ -74,7 +74,7 @@ pub fn reread<L: Language, S: Send + Sync>(
     language: &L,
     key: &CallKey,
     flight: &Flight<S>,
-    share: impl FnOnce(L::Object) -> Option<Arc<S>>,
+    share: impl FnOnce(L::Object) -> Arc<S>,
 ) -> Result<Option<L::Object>> {
     let hit = read(function, &function.tiers(), 0, language, key, State::is_answer)?;
     let Some(Hit { found: Found { object, moments, state }, .. }) = hit else { return Ok(None) };
@@ -82,8 +82,6 @@ pub fn reread<L: Language, S: Send + Sync>(
         function.count_hit(state);
         return Ok(Some(object));
     }
-    if let Some(shared) = share(object) {
-        flight.offer(shared, moments.fallback_until(&function.policy().rules));
-    }
+    flight.offer(share(object), moments.fallback_until(&function.policy().rules));
     Ok(None)
 }
