@@ -1,4 +1,4 @@
-"""Many calls together, some of them stale, failing, or exceptions that are kept: as docs/freshness.md has it."""
+"""Many calls together, some of them stale, failing or kept exceptions: as docs/freshness.md has it."""
 
 from __future__ import annotations
 
