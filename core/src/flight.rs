@@ -35,6 +35,8 @@ pub enum Landing<T> {
     Found,
     /// It took too long: those who joined fall back, or fail.
     TimedOut,
+    /// With something that concerns its leader only: those who joined start again, and one of them leads.
+    Ended(Arc<T>),
     /// With nothing: those who joined start again, and one of them leads.
     Abandoned,
 }
@@ -44,6 +46,7 @@ impl<T> Clone for Landing<T> {
         match self {
             Landing::Shared(value) => Landing::Shared(value.clone()),
             Landing::FellBack(value) => Landing::FellBack(value.clone()),
+            Landing::Ended(value) => Landing::Ended(value.clone()),
             Landing::Found => Landing::Found,
             Landing::TimedOut => Landing::TimedOut,
             Landing::Abandoned => Landing::Abandoned,
@@ -110,6 +113,11 @@ impl<T> Flight<T> {
     /// The key it loads.
     pub fn key(&self) -> &[u8] {
         &self.key
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// Whether it goes on in the background, so that nobody has to wait for it.

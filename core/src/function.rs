@@ -40,6 +40,9 @@ pub struct Policy {
     pub tagged: bool,
     /// Whether they carry tags that are known from the result.
     pub tagged_by_result: bool,
+    /// Whether one process at a time runs the function for a key, where a backend can tell; `None`: where that
+    /// is shared by machines or users.
+    pub lease: Option<bool>,
 }
 
 impl Policy {

@@ -163,8 +163,8 @@ pub trait Caller: Language {
     /// Carries a load on in the background ([`pipeline::carry_on`](crate::pipeline::carry_on)), which is
     /// given back where there can be no background.
     fn background(&self, load: Load<Self::Shared>) -> Option<Load<Self::Shared>>;
-    /// What everybody who joined gets; `None` where they must start again.
-    fn share(&self, outcome: &Result<Self::Object, Self::Error>) -> Option<Arc<Self::Shared>>;
+    /// What those who joined get, or the leader of a load in the background.
+    fn share(&self, outcome: &Result<Self::Object, Self::Error>) -> Arc<Self::Shared>;
     /// What a leader shared.
     ///
     /// # Errors
@@ -174,6 +174,11 @@ pub trait Caller: Language {
     fn holding(&self) -> Vec<Arc<Flight<Self::Shared>>>;
     /// Whether this thread can be blocked at all (it drives no event loop).
     fn may_block(&self) -> bool;
+    /// Waits for a while, or until the thread is unparked.
+    ///
+    /// # Errors
+    /// The wait was interrupted.
+    fn pause(&self, pause: Duration) -> Result<(), Self::Error>;
     /// Waits for a flight for about `limit`; `None` if it has not landed.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! | [`change`] | what users put, delete and clear |
 //! | [`function`], [`tier`] | a cached function and the backends it uses |
 //! | [`freshness`] | the moments of an entry, and the states it passes through |
+//! | [`turn`] | one process at a time runs a function for a key |
 //! | [`flight`] | single-flight, and the fence between loads and invalidations |
 //! | [`tags`], [`invalidate`] | what entries have in common, and what ends them by it |
 //! | [`key`], [`entry`], [`format`] | canonical keys, the entry format, how a tier makes entries |
@@ -54,6 +55,7 @@ mod sync;
 pub mod tags;
 mod throttle;
 pub mod tier;
+pub mod turn;
 pub mod units;
 mod verified;
 

@@ -1,7 +1,16 @@
 //! A load: from registering to landing. The steps that synchronous and asynchronous callers share.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | this one | the load itself |
+//! | `join` | what becomes of those who join it |
+//! | `read` | reading the tiers |
+//! | `many` | many loads together |
+//! | `tagged` | its tags |
 
+mod join;
 pub mod many;
-mod reads;
+mod read;
 mod tagged;
 
 use std::sync::{Arc, OnceLock};
@@ -9,15 +18,20 @@ use std::sync::{Arc, OnceLock};
 use crate::clock;
 use crate::error::Result;
 use crate::flight::{Begin, Flight, Flights, Landing, Lead, Purpose};
-use crate::freshness::{later, State};
+use crate::freshness::State;
 use crate::function::Function;
 use crate::language::Language;
+use crate::lease::Wake;
 use crate::store::{prepare, run, Keep};
 use crate::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use crate::tags::Observed;
 use crate::tier::{CallKey, Found, Tier};
+use crate::turn::{Held, Turn};
 
-pub use reads::{peek, read, reread};
+pub use join::{give_up, given, is_overdue, Given};
+pub use read::{peek, reread, Hit};
+
+use read::read;
 
 /// How long a result is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,14 +50,6 @@ pub enum Step<S> {
     Load(Load<S>),
     /// Wait for somebody else's.
     Wait(Arc<Flight<S>>),
-}
-
-/// A value that was found.
-pub struct Hit<O> {
-    /// In which tier.
-    pub tier: usize,
-    /// What was found.
-    pub found: Found<O>,
 }
 
 /// What a caller gets of what was read.
@@ -76,6 +82,8 @@ pub struct Load<S> {
     running: AtomicI64,
     /// What it knows of its tags, from before it read anything.
     observed: OnceLock<Observed>,
+    /// Its turn among processes.
+    held: Held,
     /// Gone once it has landed.
     lead: Option<Lead<S>>,
     flight: Arc<Flight<S>>,
@@ -131,6 +139,7 @@ impl<S: Send + Sync> Load<S> {
             met: AtomicBool::new(false),
             running: AtomicI64::new(0),
             observed: OnceLock::new(),
+            held: Held::default(),
             flight: lead.flight().clone(),
             lead: Some(lead),
         }
@@ -185,17 +194,24 @@ impl<S: Send + Sync> Load<S> {
         Ok(Some(hit))
     }
 
+    /// Whether what was read ends the load: for a refresh, only what is fresh does.
+    pub fn satisfies<O>(&self, hit: &Hit<O>) -> bool {
+        if self.is_refresh() {
+            hit.found.state == State::Fresh
+        } else {
+            hit.found.state.is_answer()
+        }
+    }
+
     /// What the caller gets of what was read. What can only be fallen back on is the answer where the function
     /// has just failed; else it is offered to those who cannot wait.
-    pub fn answer<O>(&self, hit: Hit<O>, share: impl FnOnce(O) -> Option<Arc<S>>) -> Answer<O, S> {
+    pub fn answer<O>(&self, hit: Hit<O>, share: impl FnOnce(O) -> Arc<S>) -> Answer<O, S> {
         let Hit { tier, found: Found { object, moments, state, .. } } = hit;
         if state.is_answer() {
             self.function.count_hit(state);
             return Answer::Found(object, (state != State::Fresh).then_some(tier + 1));
         }
-        if let Some(shared) = share(object) {
-            self.flight.offer(shared, moments.fallback_until(&self.function.policy().rules));
-        }
+        self.flight.offer(share(object), moments.fallback_until(&self.function.policy().rules));
         let paused = self.function.pauses.holds(self.key.local());
         match self.flight.fallback().filter(|_| paused) {
             Some(fallback) => {
@@ -224,13 +240,18 @@ impl<S: Send + Sync> Load<S> {
         self.met.load(Ordering::Relaxed)
     }
 
-    /// Counts a run of the function.
-    pub fn count_miss(&self) {
-        self.function.counters.misses.fetch_add(1, Ordering::Relaxed);
+    /// The wait for its turn among processes, where it needs one; see [`Turn`]. Whoever gets the turn reads once
+    /// more before the function runs, and whoever does not reads in each pause: a result may have come.
+    pub fn turn(&self, wake: impl Fn() -> Wake + Send + Sync + 'static) -> Option<Turn> {
+        if self.flight.purpose() == Purpose::Replace {
+            return None;
+        }
+        Turn::of(&self.function, &self.tiers, &self.key, &self.held, wake)
     }
 
     /// The function begins to run.
     pub fn runs(&self) {
+        self.function.counters.misses.fetch_add(1, Ordering::Relaxed);
         self.running.store(clock::monotonic(), Ordering::Relaxed);
     }
 
@@ -254,29 +275,35 @@ impl<S: Send + Sync> Load<S> {
         if !self.succeeds(flights, language, self.is_late()) {
             return Ok(());
         }
-        match life {
+        let stored = match life {
             Life::Unkept if self.met.load(Ordering::Relaxed) => self.remove(language),
             Life::Unkept => Ok(()),
             life => match self.tags_of_result(language)? {
                 Some(tags) => self.write(language, object, &self.tiers, &Keep::New(life), &tags),
                 None => Ok(()),
             },
-        }
+        };
+        self.held.let_go();
+        stored
     }
 
     /// There is a result: whether it is welcome, which one that is `late` is not. The pause ends, and no stray
     /// overwrites it.
     fn succeeds<L: Language>(&self, flights: &Flights<S>, language: &L, late: bool) -> bool {
-        self.function.pauses.end(self.key.local());
+        if !late && !self.flight.is_fenced() {
+            self.function.pauses.end(self.key.local());
+        }
         if !late && flights.has_strays(&self.flight) {
             language.detached(|| flights.supersede(&self.flight));
         }
         !late
     }
 
-    /// Whether the grace period of the hard timeout is over.
+    /// Whether the grace period of the hard timeout is over, or whoever had the turn since may have stored a
+    /// newer result.
     fn is_late(&self) -> bool {
         clock::monotonic() - self.flight.started() >= self.function.policy().rules.grace()
+            || self.held.is_lost()
     }
 
     /// Notes that it was not to be found out how long a result is kept, so that it is not.
@@ -298,7 +325,7 @@ impl<S: Send + Sync> Load<S> {
 
     /// Ends the load with a value that was found in a tier. It is shared where a tier keeps the very object,
     /// for then it is anyway; else everybody who joined reads one of their own.
-    pub fn land_found(self, share: impl FnOnce() -> Option<Arc<S>>) {
+    pub fn land_found(self, share: impl FnOnce() -> Arc<S>) {
         if self.tiers.iter().any(Tier::keeps_objects) {
             let shared = share();
             self.land(shared);
@@ -312,11 +339,14 @@ impl<S: Send + Sync> Load<S> {
         self.land_with(|lead| lead.fall_back(shared));
     }
 
-    /// Ends the load with something for everybody who joined, or, without it, lets them start again.
-    pub fn land(self, shared: Option<Arc<S>>) {
-        if let Some(shared) = shared {
-            self.land_with(|lead| lead.share(shared));
-        }
+    /// Ends the load with something for everybody who joined.
+    pub fn land(self, shared: Arc<S>) {
+        self.land_with(|lead| lead.share(shared));
+    }
+
+    /// Ends the load with something that concerns its leader only: the others start again.
+    pub fn land_ended(self, shared: Arc<S>) {
+        self.land_with(|lead| lead.end(shared));
     }
 
     fn land_with(mut self, land: impl FnOnce(Lead<S>)) {
@@ -382,74 +412,5 @@ fn begin<S: Send + Sync>(
             Begin::Join(flight) if is_overdue(function, &flight) => give_up(flights, function, &flight),
             begun => return begun,
         }
-    }
-}
-
-/// Whether a load has taken longer than the hard timeout.
-pub fn is_overdue<S>(function: &Function, flight: &Flight<S>) -> bool {
-    clock::monotonic() >= later(flight.started(), function.policy().rules.hard_timeout)
-}
-
-/// What a flight gives to one who joined it.
-pub enum Given<S> {
-    /// This.
-    Shared(Arc<S>),
-    /// A value in a tier, to be read for an object of one's own.
-    Found,
-    /// Nothing: it took too long.
-    TimedOut,
-    /// Nothing: the call starts again.
-    Nothing,
-}
-
-/// What a flight that has landed gives to a call that `reads`, and counts it. The call's `own` flight was counted
-/// when its function began to run.
-pub fn given<S: Send + Sync>(
-    function: &Function,
-    flight: &Flight<S>,
-    landing: Landing<S>,
-    own: bool,
-    reads: bool,
-) -> Given<S> {
-    let counters = &function.counters;
-    let count = |state: State| match own {
-        false => function.count_hit(state),
-        true if state == State::Fallback => {
-            counters.stale.fetch_add(1, Ordering::Relaxed);
-        }
-        true => {}
-    };
-    match landing {
-        Landing::Shared(shared) if own || reads => {
-            count(State::Fresh);
-            Given::Shared(shared)
-        }
-        Landing::FellBack(shared) if reads => {
-            count(State::Fallback);
-            Given::Shared(shared)
-        }
-        Landing::TimedOut if (own || reads) && !flight.is_refreshing() => {
-            match flight.fallback().filter(|_| reads) {
-                Some(fallback) => {
-                    count(State::Fallback);
-                    Given::Shared(fallback)
-                }
-                None => Given::TimedOut,
-            }
-        }
-        Landing::Found if reads => Given::Found,
-        _ => Given::Nothing,
-    }
-}
-
-/// Gives up a load that has taken longer than the hard timeout: it becomes a stray.
-pub fn give_up<S: Send + Sync>(flights: &Flights<S>, function: &Function, flight: &Arc<Flight<S>>) {
-    function.count_strays(1);
-    if !flights.give_up(flight) {
-        function.count_strays(-1);
-        return;
-    }
-    if !flight.is_fenced() && (flight.is_refreshing() || flight.fallback().is_some()) {
-        function.pauses.begin(flight.key());
     }
 }

@@ -6,14 +6,16 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::thread;
 
 use retainit_plugin_api::abi::call::NEVER;
 
 use crate::clock;
 use crate::flight::{Flight, Flights, Landing};
-use crate::freshness::{later, State};
+use crate::freshness::later;
 use crate::function::Function;
 use crate::language::Caller;
+use crate::lease::Wake;
 use crate::load::{self, Answer, Given, Load, Step};
 use crate::tier::CallKey;
 
@@ -83,7 +85,7 @@ pub fn carry_on<C: Caller>(
     caller.lead(load.flight());
     if load.is_refresh() {
         match load.read(caller) {
-            Ok(Some(hit)) if hit.found.state == State::Fresh => {
+            Ok(Some(hit)) if load.satisfies(&hit) => {
                 let outcome = Ok(hit.found.object);
                 load.land_found(|| caller.share(&outcome));
                 return Ok(());
@@ -92,7 +94,6 @@ pub fn carry_on<C: Caller>(
             // There is nobody to be told, strict or not.
             Err(error) => load.function().note(&error),
         }
-        load.count_miss();
     }
     run(flights, caller, load, false).map(drop)
 }
@@ -119,6 +120,11 @@ fn run<C: Caller>(
     load: Load<C::Shared>,
     counts: bool,
 ) -> Result<C::Object, C::Error> {
+    if let Some(found) = take_turn(caller, &load, counts)? {
+        let outcome = Ok(found);
+        load.land_found(|| caller.share(&outcome));
+        return outcome;
+    }
     load.runs();
     let outcome = caller.run(load.flight());
     let stored = match &outcome {
@@ -142,10 +148,43 @@ fn run<C: Caller>(
             }
         },
     };
-    load.land(caller.share(&outcome));
-    match stored {
+    // Who waits for a load of its own hears of a failure of the cache from the flight.
+    let outcome = match stored {
+        Err(error) if !counts => Err(error.into()),
+        Err(error) => {
+            load.land(caller.share(&outcome));
+            return Err(error.into());
+        }
         Ok(()) => outcome,
-        Err(error) => Err(error.into()),
+    };
+    let shared = caller.share(&outcome);
+    match &outcome {
+        Err(error) if !caller.is_failure(error) => load.land_ended(shared),
+        _ => load.land(shared),
+    }
+    outcome
+}
+
+/// Waits for the load's turn among processes. What one of them has stored meanwhile is the answer.
+fn take_turn<C: Caller>(
+    caller: &C,
+    load: &Load<C::Shared>,
+    counts: bool,
+) -> Result<Option<C::Object>, C::Error> {
+    let this = thread::current();
+    let Some(mut turn) = load.turn(move || Wake::Thread(this.clone())) else { return Ok(None) };
+    loop {
+        let mine = caller.detached(|| turn.attempt())?;
+        if let Some(hit) = load.read(caller)?.filter(|hit| load.satisfies(hit)) {
+            if counts {
+                load.function().count_hit(hit.found.state);
+            }
+            return Ok(Some(hit.found.object));
+        }
+        if mine {
+            return Ok(None);
+        }
+        caller.pause(turn.pause())?;
     }
 }
 
@@ -185,7 +224,6 @@ impl<C: Caller> Call<'_, C> {
                 return outcome.map(Led::Done);
             }
         }
-        load.count_miss();
         if function.policy().in_thread && function.policy().rules.limit_waits() {
             let flight = load.flight().clone();
             match caller.background(load) {

@@ -21,7 +21,7 @@ import maturin
 from plugin_libraries import LIBRARY_SUFFIXES, build_libraries, chosen_profile
 from source_archive import write_source_archive
 
-BUNDLED = ("retainit-memory", "retainit-disk", "retainit-codecs", "retainit-compress")
+BUNDLED = ("retainit-memory", "retainit-disk", "retainit-codecs", "retainit-compress", "retainit-testing")
 # Where the distribution's own pyproject.toml is; the front end may have started us further up.
 PROJECT = Path(__file__).resolve().parent.parent
 

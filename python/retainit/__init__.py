@@ -64,15 +64,22 @@ if TYPE_CHECKING:
     )
     from retainit._serializers import register_serializer
     from retainit._storage import PicklePolicy
-    from retainit._types import CachedCoroutineFunction, CachedFunction
+    from retainit._types import (
+        CachedAsyncGeneratorFunction,
+        CachedCoroutineFunction,
+        CachedFunction,
+        CachedGeneratorFunction,
+    )
 else:
     # The same, each imported when it is first asked for.
     _LATER = {
         "BackendConfig": "_config",
         "Cache": "_cache",
         "CacheInfo": "_info",
+        "CachedAsyncGeneratorFunction": "_types",
         "CachedCoroutineFunction": "_types",
         "CachedFunction": "_types",
+        "CachedGeneratorFunction": "_types",
         "DiskConfig": "_config",
         "Lock": "_locks",
         "MemoryConfig": "_config",
@@ -127,8 +134,10 @@ __all__ = [
     "BackendError",
     "Cache",
     "CacheInfo",
+    "CachedAsyncGeneratorFunction",
     "CachedCoroutineFunction",
     "CachedFunction",
+    "CachedGeneratorFunction",
     "ConfigurationError",
     "DiskConfig",
     "LoadTimeoutError",

@@ -34,12 +34,30 @@ def cached(function: Any, options: dict[str, Any]) -> Any:
     """What `retain` gives for a function, whose options it has checked."""
     if isinstance(function, type) or not callable(function):
         raise ConfigurationError(f"`retain` caches functions: expected a callable, found `{function!r}`")
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    generates = _is(inspect.isgeneratorfunction, function)
+    awaited = _is(inspect.isasyncgenfunction, function)
+    if generates or awaited:
+        if not options.get("materialize", False):
+            raise ConfigurationError(
+                f"`retain` on `{qualified_name(function)}`: expected a function that returns its result, "
+                f"found a generator function, whose result is used up by the first caller; "
+                f"hint: `materialize=True` keeps all that it gives, and each call iterates over that"
+            )
+        # Imported where it is used: few need it.
+        from retainit._materialize import materialized
+
+        return materialized(function, options, asynchronous=awaited)
+    if options.get("materialize", False):
         raise ConfigurationError(
-            f"`retain` on `{qualified_name(function)}`: expected a function that returns its result, found a "
-            f"generator function, whose result is used up by the first caller; hint: return a list"
+            f"option `materialize` of `retain` on `{qualified_name(function)}`: expected a generator "
+            f"function, found one that returns its result; hint: leave the option out"
         )
     return make(function, options, typed=None)
+
+
+def _is(what: Callable[[Any], bool], function: Any) -> bool:
+    """Whether a function is of a kind, or an object whose `__call__` is."""
+    return what(function) or what(getattr(function, "__call__", None))  # noqa: B004
 
 
 def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
@@ -50,9 +68,7 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
         from retainit._template import template
 
         builder = template(builder, [parameter[0] for parameter in parameters], qualified_name(function))
-    asynchronous = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an object whose `__call__` is a coroutine function
-    )
+    asynchronous = _is(inspect.iscoroutinefunction, function)
     tags: dict[str, Any] = {}
     if options.get("tags") is not None:
         from retainit import _tags
@@ -79,6 +95,7 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
             "life": life_of(options),
             "typed": typed,
             "drive": drive,
+            "lease": options.get("lease"),
             "resolve": _resolve,
             **freshness,
             **tags,
@@ -117,6 +134,11 @@ def _resolve(cached: Any) -> None:
         storage = options.get("storage", Storage()).over(tier.storage)
         seconds = None if ttl is None else _native.parse_duration(ttl)
         tiers.append((tier.backend, storage_format(storage, tier.private), seconds, namespace))
+    if options.get("lease") and not any({"lease", "shared"} <= tier[0].capabilities for tier in tiers):
+        raise ConfigurationError(
+            f"option `lease` of `retain` on `{qualified_name(cached)}`: expected a shared backend with leases, "
+            f"such as `DiskConfig()`, found {', '.join(f'`{tier[0].type}`' for tier in tiers)}"
+        )
     version = str(options["version"])
     if any(tier[0].is_outside for tier in tiers):
         try:

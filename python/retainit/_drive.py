@@ -144,6 +144,10 @@ async def _load(call: _Call, load: _native.Load, read: bool) -> Any:
         if refused is not None:
             load.land_found(refused[0])
             return refused[0]
+        found = await _turn(load)
+        if found is not None:
+            load.land_found(found[0])
+            return found[0]
         load.runs()
         token = load.enter()
         try:
@@ -164,6 +168,27 @@ async def _load(call: _Call, load: _native.Load, read: bool) -> Any:
         raise
     load.land(value)
     return value
+
+
+async def _turn(load: _native.Load) -> tuple[Any] | None:
+    """Waits for the load's turn among processes. What one of them has stored meanwhile is the answer."""
+    turn = load.turn()
+    while turn is not None:
+        mine = await _off_loop(load.may_block, turn.attempt)
+        found = await _off_loop(load.may_block, load.look_again)
+        if mine or found is not None:
+            return found
+        await _sleep(turn.pause())
+    return None
+
+
+async def _sleep(seconds: float) -> None:
+    if _loop() is not None:
+        await asyncio.sleep(seconds)
+    elif _on_trio():
+        import trio
+
+        await trio.sleep(seconds)
 
 
 def _refresh_from(call: _Call, first: int | None) -> None:

@@ -11,7 +11,7 @@ from retainit.errors import ConfigurationError
 # As `typing` has it, which is not imported here: importing this package is to be quick.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Sequence
     from typing import Any, Final, Literal, overload
 
     from typing_extensions import Unpack
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from retainit._storage import Key, PickleMode, PicklePolicy
     from retainit._types import (
         C,
+        CachedAsyncGeneratorFunction,
         CachedCoroutineFunction,
         CachedFunction,
+        CachedGeneratorFunction,
         Decorator,
         P,
         R,
         RetainOptions,
+        Y,
     )
 
 __all__ = ["COPIES", "MISSING", "Missing", "retain"]
@@ -61,6 +64,14 @@ if TYPE_CHECKING:
         function: Callable[P, Coroutine[Any, Any, R]], /, **options: Unpack[RetainOptions]
     ) -> CachedCoroutineFunction[P, R]: ...
     @overload
+    def retain(  # type: ignore[overload-overlap]  # as are iterators, which can only be cached whole
+        function: Callable[P, AsyncIterable[Y]], /, **options: Unpack[RetainOptions]
+    ) -> CachedAsyncGeneratorFunction[P, Y]: ...
+    @overload
+    def retain(  # type: ignore[overload-overlap]
+        function: Callable[P, Iterator[Y]], /, **options: Unpack[RetainOptions]
+    ) -> CachedGeneratorFunction[P, Y]: ...
+    @overload
     def retain(function: Callable[P, R], /, **options: Unpack[RetainOptions]) -> CachedFunction[P, R]: ...
     @overload
     def retain(**options: Unpack[RetainOptions]) -> Decorator: ...
@@ -80,6 +91,7 @@ def retain(
     namespace: str | None = None,
     copy: Literal["reference", "shallow", "deep"] = "reference",
     strict: bool = False,
+    materialize: bool = False,
     cache_none: bool = True,
     cache_if: Callable[[Any], object] | None = None,
     cache_exceptions: Exceptions | None = None,
@@ -89,6 +101,7 @@ def retain(
     soft_timeout: Duration | None = None,
     hard_timeout: Duration | None = None,
     run_in_thread: bool = False,
+    lease: bool | None = None,
     serializer: str | Serializer | Unset = UNSET,
     compression: bool | str | Unset = UNSET,
     compression_threshold: Size | Unset = UNSET,
@@ -128,6 +141,10 @@ def retain(
             a copy of it. Default: ``"reference"``.
         strict: Whether a failing store, or an argument that has no key, raises. If not, the function runs
             uncached, `cache_info` counts failures, and one warning tells of the argument. Default: `False`.
+        materialize: Of a generator function, asynchronous or not: all that it gives is kept, as a list, and
+            each call returns an iterator over that, whose first step waits until the function has come to its
+            end. What is sent to it, and what it returns, is lost. Default: `False`, which refuses generator
+            functions.
         cache_none: Whether `None` is a result like any other, or is not kept. Default: `True`.
         cache_if: Is called with a result, and says whether it is kept; `cache_set` does not ask.
             Default: every result is.
@@ -148,6 +165,9 @@ def retain(
             as long. Default: as long as it takes.
         run_in_thread: Whether a synchronous function runs in a thread of its own, with the caller's context
             variables, which the timeouts need. Default: `False`.
+        lease: Whether one process at a time runs the function for a key, while the others wait for its result:
+            through the farthest of the backends that is shared and has leases, which must be there for
+            `True`. Default: where such a backend is shared with other machines or users.
         serializer: How results become bytes, outside the process: ``"auto"``, which keeps every value
             exactly; ``"msgpack"``, ``"json"``, ``"text"``, ``"bytes"``, ``"numpy"``, ``"arrow"``,
             ``"parquet"``, ``"csv"``, ``"pandas"`` and ``"polars"`` (which mean Parquet), ``"orjson"``,
@@ -192,8 +212,10 @@ def retain(
         "namespace": namespace,
         "copy": copy,
         "strict": strict,
+        "materialize": materialize,
         "cache_none": cache_none,
         "cache_if": cache_if,
+        "lease": lease,
     }
     freshness = {
         "cache_exceptions": cache_exceptions,
@@ -247,9 +269,14 @@ def _retain(function: Any, options: dict[str, Any]) -> Any:
 def _check(options: dict[str, Any]) -> None:
     if not callable(options["ttl"]):
         check_duration(options["ttl"], "option `ttl` of `retain`")
-    if not isinstance(options["cache_none"], bool):
+    for name in ("cache_none", "materialize"):
+        if not isinstance(options[name], bool):
+            raise ConfigurationError(
+                f"option `{name}` of `retain`: expected `True` or `False`, found `{options[name]!r}`"
+            )
+    if options["lease"] is not None and not isinstance(options["lease"], bool):
         raise ConfigurationError(
-            f"option `cache_none` of `retain`: expected `True` or `False`, found `{options['cache_none']!r}`"
+            f"option `lease` of `retain`: expected `True`, `False` or `None`, found `{options['lease']!r}`"
         )
     if options["cache_if"] is not None and not callable(options["cache_if"]):
         raise ConfigurationError(

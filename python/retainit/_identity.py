@@ -12,7 +12,7 @@ from typing import Any
 from retainit import _native, _process
 from retainit.errors import UnkeyableError
 
-__all__ = ["identity", "qualified_name"]
+__all__ = ["identity", "named", "qualified_name"]
 
 # Modules that are the program itself: of every program, and of the processes that it spawns.
 _PROGRAM = ("__main__", "__mp_main__")
@@ -20,11 +20,15 @@ _PROGRAM = ("__main__", "__mp_main__")
 
 def qualified_name(function: Any) -> str:
     """Module and qualified name; of a callable object those of its class."""
-    inner = _inner(function)
-    if not hasattr(inner, "__qualname__"):
-        inner = type(inner)
+    inner = named(function)
     module = "__main__" if inner.__module__ in _PROGRAM else inner.__module__
     return f"{module}.{inner.__qualname__}"
+
+
+def named(function: Any) -> Any:
+    """What has the names of a function: itself, what a partial call is of, or an object's class."""
+    inner = _inner(function)
+    return inner if hasattr(inner, "__qualname__") else type(inner)
 
 
 def identity(cached: Any, version: str) -> str:
@@ -35,7 +39,8 @@ def identity(cached: Any, version: str) -> str:
     its code and what it captures; a function of a program by the program's file; bound methods,
     partial calls and callable objects by what they are bound to.
     """
-    function = cached.__wrapped__
+    # Of a generator function that is kept whole, it is that which counts.
+    function, outer = cached.__dict__.get("_generator", (cached.__wrapped__, cached))
     parts = _bound(function)
     inner = _inner(function)
     code = getattr(inner, "__code__", None)
@@ -44,7 +49,7 @@ def identity(cached: Any, version: str) -> str:
         parts.append(("program", program))
     if code is not None and ("<" in qualified_name(function) or program == ""):
         parts.append(("code", _code(code)))
-        parts.extend(_captured(inner, code, cached))
+        parts.extend(_captured(inner, code, (cached, cached.__wrapped__, function, outer)))
     if not parts:
         return version
     encoded = []
@@ -113,14 +118,14 @@ def _program(function: Any) -> str | None:
     return os.path.realpath(file) if file else ""
 
 
-def _captured(function: Any, code: types.CodeType, cached: Any) -> list[tuple[str, object]]:
+def _captured(function: Any, code: types.CodeType, own: tuple[Any, ...]) -> list[tuple[str, object]]:
     parts: list[tuple[str, object]] = []
     for free, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         try:
             value = cell.cell_contents
         except ValueError:
             value = None  # not bound yet, so nothing that a result could have come from
-        if value is not cached and value is not cached.__wrapped__:
+        if not any(value is each for each in own):
             parts.append((free, value))
     return parts
 

@@ -6,7 +6,16 @@ functions alike. Nothing here is imported but by who asks for one of its names.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypedDict, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -21,9 +30,13 @@ if TYPE_CHECKING:
     from retainit._storage import Key, PickleMode, PicklePolicy
 
 __all__ = [
+    "CachedAsyncGeneratorFunction",
+    "CachedAsyncGeneratorMethod",
     "CachedCoroutineFunction",
     "CachedCoroutineMethod",
     "CachedFunction",
+    "CachedGeneratorFunction",
+    "CachedGeneratorMethod",
     "CachedMethod",
     "Decorator",
     "RetainOptions",
@@ -34,6 +47,8 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
+#: What a generator yields.
+Y = TypeVar("Y")
 C = TypeVar("C", bound="classmethod[Any, ..., Any]")
 
 
@@ -50,6 +65,7 @@ class RetainOptions(TypedDict, total=False):
     namespace: str | None
     copy: Literal["reference", "shallow", "deep"]
     strict: bool
+    materialize: bool
     cache_none: bool
     cache_if: Callable[[Any], object] | None
     cache_exceptions: Exceptions | None
@@ -59,6 +75,7 @@ class RetainOptions(TypedDict, total=False):
     soft_timeout: Duration | None
     hard_timeout: Duration | None
     run_in_thread: bool
+    lease: bool | None
     serializer: str | Serializer | Unset
     compression: bool | str | Unset
     compression_threshold: Size | Unset
@@ -159,6 +176,84 @@ class CachedCoroutineMethod(_CoroutineOperations[P, R], Protocol[P, Q, R]):
     def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> Coroutine[Any, Any, R]: ...
 
 
+class _GeneratorOperations(_Answers[P], Protocol[P, Y]):
+    @property
+    def __wrapped__(self) -> Callable[P, Iterable[Y]]: ...
+
+    def cache_get(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Y] | Missing: ...
+    def cache_set(self, values: Iterable[Y], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    def cache_delete(self, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+    def cache_clear(self) -> None: ...
+    def cache_refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Y]: ...
+    def cache_many(
+        self, calls: Iterable[Any], *, batch: Callable[[list[Any]], Sequence[Iterable[Y]]] | None = None
+    ) -> list[Iterator[Y]]: ...
+
+
+class _AsyncGeneratorOperations(_Answers[P], Protocol[P, Y]):
+    @property
+    def __wrapped__(self) -> Callable[P, AsyncIterable[Y]]: ...
+
+    async def cache_get(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Y] | Missing: ...
+    async def cache_set(self, values: Iterable[Y], /, *args: P.args, **kwargs: P.kwargs) -> None: ...
+    async def cache_delete(self, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+    async def cache_clear(self) -> None: ...
+    async def cache_refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Y]: ...
+    async def cache_many(
+        self,
+        calls: Iterable[Any],
+        *,
+        batch: Callable[[list[Any]], Sequence[Iterable[Y]] | Awaitable[Sequence[Iterable[Y]]]] | None = None,
+    ) -> list[AsyncIterator[Y]]: ...
+
+
+class CachedGeneratorFunction(_GeneratorOperations[P, Y], Protocol[P, Y]):
+    """A cached generator function of parameters `P` that yields `Y`, kept whole."""
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Y]: ...
+
+    @overload
+    def __get__(
+        self: CachedGeneratorFunction[Concatenate[S, Q], Y], instance: object, owner: type | None = None, /
+    ) -> CachedGeneratorMethod[P, Q, Y]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> Self: ...
+
+
+class CachedAsyncGeneratorFunction(_AsyncGeneratorOperations[P, Y], Protocol[P, Y]):
+    """A cached asynchronous generator function of parameters `P` that yields `Y`, kept whole."""
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Y]: ...
+
+    @overload
+    def __get__(
+        self: CachedAsyncGeneratorFunction[Concatenate[S, Q], Y],
+        instance: object,
+        owner: type | None = None,
+        /,
+    ) -> CachedAsyncGeneratorMethod[P, Q, Y]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None, /) -> Self: ...
+
+
+class CachedGeneratorMethod(_GeneratorOperations[P, Y], Protocol[P, Q, Y]):
+    """A cached generator function looked up on a class or an object; see `CachedMethod`."""
+
+    @overload
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Y]: ...
+    @overload
+    def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> Iterator[Y]: ...
+
+
+class CachedAsyncGeneratorMethod(_AsyncGeneratorOperations[P, Y], Protocol[P, Q, Y]):
+    """A cached asynchronous generator function looked up on a class or an object; see `CachedMethod`."""
+
+    @overload
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Y]: ...
+    @overload
+    def __call__(self, /, *args: Q.args, **kwargs: Q.kwargs) -> AsyncIterator[Y]: ...
+
+
 class Decorator(Protocol):
     """What `retain` and `lru_cache` give when they are called with options alone."""
 
@@ -168,5 +263,13 @@ class Decorator(Protocol):
     def __call__(  # type: ignore[overload-overlap]  # a coroutine is a result too, but the nearer type wins
         self, function: Callable[P, Coroutine[Any, Any, R]], /
     ) -> CachedCoroutineFunction[P, R]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # as are iterators, which can only be cached whole
+        self, function: Callable[P, AsyncIterable[Y]], /
+    ) -> CachedAsyncGeneratorFunction[P, Y]: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Iterator[Y]], /
+    ) -> CachedGeneratorFunction[P, Y]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...

@@ -13,7 +13,7 @@ use retainit_core::flight::{Flight, Flights, Landing};
 use retainit_core::format::Format;
 use retainit_core::language::{Caller, Dumped, Language, Payload, Stamp};
 use retainit_core::load::{Life, Load};
-use retainit_core::{tags, Error, ErrorKind};
+use retainit_core::{Error, ErrorKind};
 use retainit_plugin_api::sdk::Value;
 
 use crate::background;
@@ -21,6 +21,7 @@ use crate::data::{self, Bytes, Failure};
 use crate::errors;
 use crate::function::Cold;
 use crate::handle;
+use crate::invalidate::names;
 use crate::once::Once;
 use crate::outcall;
 
@@ -112,23 +113,6 @@ impl<'a, 'py> Objects<'a, 'py> {
         Ok(life)
     }
 
-    /// The tags of a call with these arguments, in normal form.
-    ///
-    /// # Errors
-    /// It cannot be said, or they are no names of tags.
-    pub fn tags_of(
-        &self,
-        tags: &Py<PyAny>,
-        by_position: Bound<'py, PyTuple>,
-        by_name: &Bound<'py, PyDict>,
-    ) -> Result<Vec<Box<str>>, Error> {
-        let said = outcall::call(tags.bind(self.py), by_position, Some(by_name));
-        let said = said.and_then(|said| said.extract()).map(names).map_err(|error| {
-            self.failure("tag", "it cannot be said which tags a call has", Failure::Raised(error))
-        })?;
-        tags::checked(said)
-    }
-
     /// What is kept of an exception, and for how long.
     pub fn kept_error(&self, error: &PyErr) -> Option<(Bound<'py, PyAny>, Life)> {
         let errors = self.cold.errors.as_ref()?;
@@ -151,7 +135,7 @@ impl<'a, 'py> Objects<'a, 'py> {
         })
     }
 
-    fn failure(&self, operation: &'static str, what: &str, failure: Failure) -> Error {
+    pub(crate) fn failure(&self, operation: &'static str, what: &str, failure: Failure) -> Error {
         let error = match failure {
             Failure::Refused(error) => return error.with("function", self.cold.engine.name()),
             Failure::Raised(error) => error,
@@ -163,11 +147,6 @@ impl<'a, 'py> Objects<'a, 'py> {
         Error::new(ErrorKind::Invalid, operation, format!("{what}: {text}"))
             .with("function", self.cold.engine.name())
     }
-}
-
-/// Names of tags, as the engine has them.
-pub fn names(names: Vec<String>) -> Vec<Box<str>> {
-    names.into_iter().map(String::into_boxed_str).collect()
 }
 
 /// What `retainit._life` says: `False` for a result that is not kept, `True` for one that is kept as long
@@ -431,6 +410,7 @@ impl<'py> Caller for PythonCall<'_, 'py> {
         self.objects.life(object, &self.arguments, self.keywords.as_ref())
     }
 
+    /// An interrupt, an exit or a cancellation concerns only the one it hit.
     fn is_failure(&self, error: &Raised) -> bool {
         error.0.is_instance_of::<PyException>(self.objects.py)
     }
@@ -447,7 +427,7 @@ impl<'py> Caller for PythonCall<'_, 'py> {
         background::start(self, load)
     }
 
-    fn share(&self, outcome: &Result<Self::Object, Raised>) -> Option<Arc<Shared>> {
+    fn share(&self, outcome: &Result<Self::Object, Raised>) -> Arc<Shared> {
         share(self.objects.py, outcome.as_ref().map_err(|raised| &raised.0))
     }
 
@@ -462,6 +442,11 @@ impl<'py> Caller for PythonCall<'_, 'py> {
     fn may_block(&self) -> bool {
         // At the end of the interpreter the one to wait for may never come back.
         !drives_a_loop(self.objects.py) && !handle::is_closed()
+    }
+
+    fn pause(&self, pause: Duration) -> Result<(), Raised> {
+        self.objects.py.detach(|| std::thread::park_timeout(pause));
+        self.objects.py.check_signals().map_err(Raised)
     }
 
     fn wait(&self, flight: &Flight<Shared>, limit: Duration) -> Result<Option<Landing<Shared>>, Raised> {
@@ -484,16 +469,12 @@ pub fn timed_out(cold: &Cold, refused: bool) -> PyErr {
     })
 }
 
-/// What those who joined get. An interrupt, an exit or a cancellation concerns only the one it hit:
-/// the others start again.
-pub fn share(py: Python<'_>, outcome: Result<&Bound<'_, PyAny>, &PyErr>) -> Option<Arc<Shared>> {
-    match outcome {
-        Ok(value) => Some(Arc::new(Shared::Value(value.clone().unbind()))),
-        Err(error) if error.is_instance_of::<PyException>(py) => {
-            Some(Arc::new(Shared::Raised(error.clone_ref(py))))
-        }
-        Err(_) => None,
-    }
+/// What those who joined get.
+pub fn share(py: Python<'_>, outcome: Result<&Bound<'_, PyAny>, &PyErr>) -> Arc<Shared> {
+    Arc::new(match outcome {
+        Ok(value) => Shared::Value(value.clone().unbind()),
+        Err(error) => Shared::Raised(error.clone_ref(py)),
+    })
 }
 
 /// What a leader shared.

@@ -1,14 +1,16 @@
-//! Invalidation by what entries have in common, for `retainit._invalidation`.
+//! Invalidation by what entries have in common, for `retainit._invalidation`; and which tags a call has.
 
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
 use retainit_core::invalidate::{self, Outcome, Places};
 use retainit_core::{tags, Result};
 
 use crate::backend::Backend;
-use crate::caller::{names, FLIGHTS};
-use crate::{errors, function, handle, miss};
+use crate::caller::{Objects, FLIGHTS};
+use crate::data::Failure;
+use crate::{errors, function, handle, miss, outcall};
 
 /// Backends with a namespace each, nearest first.
 type Named<'py> = Vec<(PyRef<'py, Backend>, String)>;
@@ -81,6 +83,30 @@ pub fn resolve(function: &Bound<'_, PyAny>) -> PyResult<()> {
 #[pyfunction]
 pub fn set_tag_interval(seconds: f64) {
     tags::set_interval(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+}
+
+/// Names of tags, as the engine has them.
+pub fn names(names: Vec<String>) -> Vec<Box<str>> {
+    names.into_iter().map(String::into_boxed_str).collect()
+}
+
+impl<'py> Objects<'_, 'py> {
+    /// The tags of a call with these arguments, in normal form.
+    ///
+    /// # Errors
+    /// It cannot be said, or they are no names of tags.
+    pub fn tags_of(
+        &self,
+        tags: &Py<PyAny>,
+        by_position: Bound<'py, PyTuple>,
+        by_name: &Bound<'py, PyDict>,
+    ) -> Result<Vec<Box<str>>> {
+        let said = outcall::call(tags.bind(self.py), by_position, Some(by_name));
+        let said = said.and_then(|said| said.extract()).map(names).map_err(|error| {
+            self.failure("tag", "it cannot be said which tags a call has", Failure::Raised(error))
+        })?;
+        tags::checked(said)
+    }
 }
 
 /// How many tags something in this process carries.

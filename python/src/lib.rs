@@ -80,6 +80,12 @@ fn thaw_clock() {
     retainit_core::clock::thaw();
 }
 
+/// The process's monotonic clock, in nanoseconds.
+#[pyfunction]
+fn monotonic() -> i64 {
+    retainit_core::clock::monotonic()
+}
+
 /// The native module.
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -93,6 +99,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<lease::LeaseWait>()?;
     module.add_class::<loads::Load>()?;
     module.add_class::<loads::Flight>()?;
+    module.add_class::<loads::Turn>()?;
     module.add_class::<background::Background>()?;
     module.add_class::<caller::KeptError>()?;
     module.add_class::<storage::Format>()?;
@@ -106,6 +113,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         freeze_clock,
         advance_clock,
         thaw_clock,
+        monotonic,
         backend::open_backend,
         backend::add_plugin,
         backend::add_plugin_directory,
@@ -125,8 +133,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         loads::many::spell_calls,
         loads::many::store_many,
         loads::refresh_load,
-        loads::monotonic,
-        loads::waiting,
         operations::make,
         operations::set_tiers,
         operations::tiers,
@@ -145,6 +151,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         operations::clear,
         operations::refresh,
         operations::info,
+        operations::waiting,
         storage::serializer_forms,
         tree::dump_tree,
         tree::why_no_tree,

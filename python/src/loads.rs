@@ -13,7 +13,9 @@ use retainit_core::clock;
 use retainit_core::flight::{Flight as CoreFlight, Landing};
 use retainit_core::freshness::later;
 use retainit_core::function::Function as Engine;
-use retainit_core::load::{self, Answer, Given, Hit, Life, Load as CoreLoad, Step};
+use retainit_core::lease::Wake;
+use retainit_core::load::{self, Answer, Given, Life, Load as CoreLoad, Step};
+use retainit_core::turn::Turn as CoreTurn;
 
 use crate::caller::{self, Objects, Shared, FLIGHTS};
 use crate::errors;
@@ -21,6 +23,9 @@ use crate::function;
 use crate::handle;
 use crate::miss::Key;
 use crate::outcall;
+
+/// A value that was found, which has been counted.
+type Found = Arc<Mutex<Option<Py<PyAny>>>>;
 
 /// A load that the holder leads. Letting it go frees those who wait.
 #[pyclass(module = "retainit._native", frozen)]
@@ -35,6 +40,8 @@ pub struct Load {
     named: Mutex<Vec<Box<str>>>,
     /// What everybody is answered with instead of what tiers or the function gave.
     fallback: Mutex<Option<Arc<Shared>>>,
+    /// What the caller is answered with where that was found.
+    found: Found,
     /// Whether reading or storing may block.
     #[pyo3(get)]
     may_block: bool,
@@ -59,18 +66,41 @@ pub struct Flight {
     reads: bool,
     /// When the caller's call began, on the monotonic clock.
     entered: i64,
+    /// What its leader found, where it is the caller's own.
+    led: Found,
     /// Whether the caller has waited long enough, and falls back.
     impatient: Mutex<Option<Arc<Shared>>>,
     /// Flights that were declared to wait for this one.
     holding: Mutex<Vec<Arc<CoreFlight<Shared>>>>,
 }
 
+/// A wait for the turn to run a function among processes: attempts, with pauses in between.
+#[pyclass(module = "retainit._native", frozen)]
+pub struct Turn(Mutex<Option<CoreTurn>>);
+
+#[pymethods]
+impl Turn {
+    /// Whether the turn has come. May block where the backend does.
+    fn attempt(&self, py: Python<'_>) -> PyResult<bool> {
+        // Taken out meanwhile: the interpreter is released, and no lock of ours is held then.
+        let Some(mut turn) = lock(&self.0).take() else { return Ok(true) };
+        let mine = py.detach(|| turn.attempt());
+        *lock(&self.0) = Some(turn);
+        mine.map_err(|error| errors::from_core(&error))
+    }
+
+    /// Seconds to wait before the next attempt.
+    fn pause(&self) -> f64 {
+        lock(&self.0).as_mut().map_or(0.0, |turn| turn.pause().as_secs_f64())
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn value(object: Bound<'_, PyAny>) -> Option<Arc<Shared>> {
-    Some(Arc::new(Shared::Value(object.unbind())))
+fn value(object: Bound<'_, PyAny>) -> Arc<Shared> {
+    Arc::new(Shared::Value(object.unbind()))
 }
 
 impl Load {
@@ -110,9 +140,7 @@ impl Load {
             let Some(hit) = load.read(objects)? else { return Ok(None) };
             if load.is_refresh() {
                 // Nobody waits for it: a value that is not fresh is of no use.
-                let Hit { found, .. } = hit;
-                let fresh = found.state == retainit_core::freshness::State::Fresh;
-                return Ok(fresh.then(|| (found.object.unbind(), None)));
+                return Ok(load.satisfies(&hit).then(|| (hit.found.object.unbind(), None)));
             }
             Ok(match load.answer(hit, value) {
                 Answer::Found(object, refresh) => Some((object.unbind(), refresh)),
@@ -126,6 +154,27 @@ impl Load {
     /// Finds its tags, where it reads nothing before the function runs.
     fn observe(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, |load, objects, _| load.observe(objects))?.map_err(|error| errors::from_core(&error))
+    }
+
+    /// The wait for its turn among processes; `None` where it needs none.
+    fn turn(&self, py: Python<'_>) -> PyResult<Option<Turn>> {
+        // Nobody in this process waits for the same turn, so there is nobody to be woken by.
+        let turn = self.with(py, |load, _, _| load.turn(|| Wake::Call(Box::new(|| ()))))?;
+        Ok(turn.map(|turn| Turn(Mutex::new(Some(turn)))))
+    }
+
+    /// Reads the tiers once more: `(value,)` where another process has stored a result meanwhile.
+    fn look_again(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
+        let found = self.with(py, |load, objects, _| {
+            let hit = load.read(objects)?.filter(|hit| load.satisfies(hit));
+            Ok(hit.map(|hit| {
+                if !load.is_refresh() {
+                    load.function().count_hit(hit.found.state);
+                }
+                (hit.found.object.unbind(),)
+            }))
+        })?;
+        found.map_err(|error: retainit_core::Error| errors::from_core(&error))
     }
 
     /// Before the function runs: `(value,)` where it must not, because too many runs of it that have been given
@@ -186,7 +235,6 @@ impl Load {
     /// The function begins to run.
     fn runs(&self, py: Python<'_>) -> PyResult<()> {
         self.with(py, |load, _, _| {
-            load.count_miss();
             load.runs();
         })
     }
@@ -194,6 +242,9 @@ impl Load {
     /// Ends the load with a value that `read` or `refused` gave.
     fn land_found(&self, object: Bound<'_, PyAny>) {
         let Some(load) = self.take() else { return };
+        if self.limits_waits {
+            *lock(&self.found) = Some(object.clone().unbind());
+        }
         match lock(&self.fallback).take() {
             Some(fallback) => load.land_fallback(fallback),
             None => load.land_found(|| value(object)),
@@ -221,7 +272,12 @@ impl Load {
             load.land_fallback(fallback);
             return fell;
         }
-        load.land(caller::share(py, Err(&PyErr::from_value(error))));
+        let shared = caller::share(py, Err(&PyErr::from_value(error.clone())));
+        if error.is_instance_of::<PyException>() {
+            load.land(shared);
+        } else {
+            load.land_ended(shared);
+        }
         None
     }
 
@@ -234,6 +290,7 @@ impl Load {
             own: true,
             reads: read,
             entered,
+            led: self.found.clone(),
             impatient: Mutex::default(),
             holding: Mutex::default(),
         })
@@ -327,6 +384,9 @@ impl Flight {
     ///
     /// Raises what the function raised, and `LoadTimeoutError`.
     fn landing(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
+        if let Some(found) = lock(&self.led).take() {
+            return Ok(Some((found,)));
+        }
         let impatient = lock(&self.impatient).take().map(Landing::FellBack);
         let Some(landing) = self.flight.landing().or(impatient) else { return Ok(None) };
         match load::given(&self.engine, &self.flight, landing, self.own, self.reads) {
@@ -339,7 +399,7 @@ impl Flight {
     /// Whether it found a value that everybody who waited is to `reread`.
     #[getter]
     fn found(&self) -> bool {
-        self.reads && matches!(self.flight.landing(), Some(Landing::Found))
+        self.reads && !self.own && matches!(self.flight.landing(), Some(Landing::Found))
     }
 
     /// Whether there may be an answer beside it, so that the caller is to `reread` before it waits.
@@ -379,6 +439,7 @@ fn led(function: &Bound<'_, PyAny>, key: &Key, load: CoreLoad<Shared>) -> Load {
         kept: Mutex::default(),
         named: Mutex::default(),
         fallback: Mutex::default(),
+        found: Found::default(),
     }
 }
 
@@ -403,6 +464,7 @@ pub fn begin<'py>(
                 own: false,
                 reads: read,
                 entered,
+                led: Found::default(),
                 impatient: Mutex::default(),
                 holding: Mutex::default(),
             };
@@ -435,16 +497,4 @@ pub fn refresh_load<'py>(
     first: usize,
 ) -> PyResult<Option<Bound<'py, Load>>> {
     begin_refresh(function, key.get(), first)
-}
-
-/// How many threads and tasks wait for the load of `key` that is under way.
-#[pyfunction]
-pub fn waiting(key: &Bound<'_, Key>) -> usize {
-    FLIGHTS.waiting(key.get().call.local())
-}
-
-/// The process's monotonic clock, in nanoseconds.
-#[pyfunction]
-pub fn monotonic() -> i64 {
-    clock::monotonic()
 }

@@ -19,6 +19,7 @@ use crate::errors;
 use crate::function::{self, Cold, Function, Parts};
 use crate::handle::{self, CellList};
 use crate::intern::Interns;
+use crate::invalidate;
 use crate::miss::{self, Key};
 use crate::signature::Signature;
 use crate::storage::Format;
@@ -50,6 +51,7 @@ pub fn make<'py>(
         built: option("key_builder")?.is_some(),
         tagged: option("tags")?.is_some(),
         tagged_by_result: option("result_tags")?.is_some(),
+        lease: option("lease")?.map(|value| value.extract()).transpose()?,
     };
     let errors = object("errors")?;
     let stamped = policy.rules.need_moments() || errors.is_some() || policy.has_tags();
@@ -256,8 +258,15 @@ pub fn put<'py>(
     let key = key.get();
     let objects = objects(this, function.py(), Some(key))?;
     let life = caller::lifetime(life)?;
-    let result =
-        change::put(&FLIGHTS, &this.cold()?.engine, &objects, &key.call, value, life, &caller::names(tags));
+    let result = change::put(
+        &FLIGHTS,
+        &this.cold()?.engine,
+        &objects,
+        &key.call,
+        value,
+        life,
+        &invalidate::names(tags),
+    );
     finish(&objects, result)
 }
 
@@ -326,4 +335,10 @@ pub fn info(function: &Bound<'_, PyAny>) -> PyResult<(u64, u64, u64, u64, u64, u
         entries,
         count(&counters.stale),
     ))
+}
+
+/// How many threads and tasks wait for the load of `key` that is under way.
+#[pyfunction]
+pub fn waiting(key: &Bound<'_, Key>) -> usize {
+    FLIGHTS.waiting(key.get().call.local())
 }

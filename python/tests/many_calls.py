@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -69,3 +70,14 @@ class Made:
     def counts(self) -> tuple[int, int]:
         info = self.f.cache_info()
         return info.hits, info.misses
+
+
+class Gate:
+    """Lets a run begin, and waits for it, in threads or in a loop."""
+
+    def __init__(self, event: Callable[[], Any] = threading.Event) -> None:
+        self.begun = event()
+        self.finish = event()
+
+    def __retain_key__(self) -> str:
+        return "a function that captures it is the same in all tests"

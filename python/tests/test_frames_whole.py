@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -138,6 +139,40 @@ def test_what_one_writes_nobody_else_reads(same: Same) -> None:
     assert other.tolist() == load("array").tolist() == list(range(1000))
     assert one.flags.writeable
     assert load.cache_info().misses == 2
+
+
+def test_only_what_may_be_written_to_is_claimed() -> None:
+    table = pa.table({"numbers": np.arange(100_000.0)})
+    values = {
+        "bytes": b"b" * 500_000,
+        "table": table,
+        "array": np.arange(100_000),
+        "frame": table.to_pandas(),
+    }
+
+    @retain(backend=DiskConfig(base_path="cache"), strict=True)
+    def load(what: str) -> Any:
+        return values[what]
+
+    def rights() -> set[str]:
+        """Of the maps of value files, while they are held: a map that is given back stays readable."""
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        return {line.split()[1] for line in lines if str(Path("cache").absolute()) + "/values" in line}
+
+    for what in values:
+        load(what)
+    assert load("bytes") == values["bytes"]
+    held = load("table")
+    assert rights() == {"r--p"}
+    assert held.equals(table)
+    for what in ("array", "frame"):
+        written = load(what)
+        assert "rw-p" in rights(), what
+        written[:] = 0
+        assert not load(what).equals(written) if what == "frame" else load(what)[-1] == 99_999
+        del written
+        assert rights() <= {"r--p"}, what
+    assert load.cache_info().misses == len(values)
 
 
 def test_numbers_lie_in_the_memory_that_was_given() -> None:

@@ -15,6 +15,7 @@ from retainit import (
     DiskConfig,
     LoadTimeoutError,
     MemoryConfig,
+    SerializationError,
     retain,
 )
 
@@ -237,6 +238,62 @@ def test_a_soft_timeout_serves_the_expired_value(make: Make, clock: Any) -> None
     runs.go.release()
     runs.settle(2)
     assert runs() == 2
+
+
+class Killed(BaseException):
+    """What ends a program rather than a function."""
+
+
+def test_what_ends_a_run_in_a_thread_reaches_its_caller_once() -> None:
+    runs: list[int] = []
+
+    @retain(ttl=10, hard_timeout=60, run_in_thread=True)
+    def function() -> int:
+        runs.append(1)
+        raise Killed
+
+    with pytest.raises(Killed):
+        function()
+    assert len(runs) == 1
+
+
+def test_what_ends_a_run_of_a_coroutine_reaches_its_caller_once() -> None:
+    runs: list[int] = []
+
+    @retain(ttl=10, hard_timeout=60)
+    async def coroutine() -> int:
+        runs.append(1)
+        raise Killed
+
+    async def main() -> None:
+        with pytest.raises(Killed):
+            await coroutine()
+
+    asyncio.run(main())
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_hit_is_counted_once_with_timeouts(make: Make, backend: str, clock: Any) -> None:
+    asynchronous = make(backend=MemoryConfig()).loop is not None
+    options = {"ttl": 10, "stale_ttl": 10, "hard_timeout": 3, "run_in_thread": not asynchronous}
+    runs = make(backend=BACKENDS[backend](), **options)
+    assert [runs(), runs()] == [1, 1]
+    assert runs.cached.cache_info()[:2] == (1, 1)
+    clock.advance(10)
+    assert runs() == 1
+    runs.settle(2)
+    info = runs.cached.cache_info()
+    assert (info.hits, info.misses, info.stale) == (2, 2, 1)
+
+
+def test_a_strict_function_in_a_thread_hears_of_failures_of_the_cache() -> None:
+    @retain(backend="disk", hard_timeout=60, run_in_thread=True, strict=True)
+    def function() -> Any:
+        return lambda: 1
+
+    with pytest.raises(SerializationError):
+        function()
 
 
 def test_a_worker_thread_has_the_context_variables_of_the_caller() -> None:

@@ -248,9 +248,9 @@ def test_a_child_holds_none_of_its_parents_locks(python: Python, backend: str) -
             # Threads of its own renew and wait.
             _native.freeze_clock()
             with cache.lock("own", ttl=30) as own:
-                for _ in range(6):
-                    _native.advance_clock(10)
-                    threading.Event().wait(0.05)
+                for _ in range(60):
+                    _native.advance_clock(1)
+                    threading.Event().wait(0.01)
                 assert not own.lost
             _native.thaw_clock()
 

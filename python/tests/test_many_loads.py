@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from many_calls import FLAVOURS, TIERS, Made
+from many_calls import FLAVOURS, TIERS, Gate, Made
 
 from retainit import MISSING, retain
-
-
-class Gate:
-    """Lets a run begin, and waits for it, in threads or in a loop."""
-
-    def __init__(self, event: Callable[[], Any] = threading.Event) -> None:
-        self.begun = event()
-        self.finish = event()
-
-    def __retain_key__(self) -> str:
-        return "a function that captures it is the same in all tests"
 
 
 @pytest.fixture(params=FLAVOURS)

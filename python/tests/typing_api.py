@@ -6,7 +6,7 @@ A line with an ignored error is one that has to be an error: an ignore that noth
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,10 @@ import retainit
 from retainit import (
     MISSING,
     Cache,
+    CachedAsyncGeneratorFunction,
     CachedCoroutineFunction,
     CachedFunction,
+    CachedGeneratorFunction,
     CacheInfo,
     DiskConfig,
     Lock,
@@ -231,6 +233,40 @@ async def many_coroutines_are_awaited() -> None:
     assert_type(await coroutine.cache_many([1], batch=compute), list[str])
     assert_type(await coroutine.cache_many([1], batch=lambda items: ["a"]), list[str])
     coroutine.cache_many([1])  # type: ignore[unused-coroutine]
+
+
+@retain(materialize=True)
+def generated(x: int) -> Iterator[str]:
+    yield str(x)
+
+
+@retain(ttl=5, materialize=True)
+async def generated_later(x: int) -> AsyncIterator[str]:
+    yield str(x)
+
+
+class Generating:
+    @retain(materialize=True)
+    def items(self, x: int) -> Iterator[str]:
+        yield str(x)
+
+
+async def generators_give_iterators() -> None:
+    assert_type(generated(1), Iterator[str])
+    assert_type(generated_later(1), AsyncIterator[str])
+    assert_type(generated.cache_get(1), Iterator[str] | Missing)
+    assert_type(await generated_later.cache_get(1), AsyncIterator[str] | Missing)
+    assert_type(generated.cache_many([1]), list[Iterator[str]])
+    assert_type(await generated_later.cache_many([1]), list[AsyncIterator[str]])
+    assert_type(Generating().items(1), Iterator[str])
+    generated.cache_set(["a"], 1)
+    await generated_later.cache_set(["a"], 1)
+    plain: CachedGeneratorFunction[[int], str] = generated
+    later: CachedAsyncGeneratorFunction[[int], str] = generated_later
+    generated("1")  # type: ignore[arg-type]
+    generated.cache_set([1], 1)  # type: ignore[list-item]
+    retain(materialize=1)  # type: ignore[call-overload]
+    del plain, later
 
 
 async def what_is_kept_is_awaited() -> None:

@@ -536,3 +536,76 @@ fn threads_of_callers_see_one_opening_and_nothing_stale() {
         }
     });
 }
+
+/// Numbers that are the same in each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// Whatever fails, whenever it comes back: what is read was set after the last invalidation.
+#[test]
+fn nothing_that_was_invalidated_is_read_whatever_fails() {
+    const SCRIPTS: [&str; 8] = [
+        "",
+        "",
+        "* fail",
+        "* fatal",
+        "delete fail\nclear fail",
+        "set fatal",
+        "get fail",
+        "* fail 1\n* fatal 1",
+    ];
+    for (seed, kind) in [(1, "scripted"), (2, "scripted_later"), (3, "scripted"), (4, "scripted_later")] {
+        let it = Scripted::open(kind);
+        it.instance.set_timeout(Some(MINUTE));
+        it.instance.set_breaker(Some(BreakerSettings { threshold: 5, open_for: 5 * SECOND }));
+        it.instance.set_write_behind(if seed > 2 { 4 } else { 0 });
+        let mut random = Random(seed * 0x9e37_79b9);
+        let mut valid: Vec<Vec<String>> = vec![Vec::new(); 4];
+        let (mut found, mut opened) = (0, 0);
+        for step in 0..2000 {
+            let number = random.below(4) as usize;
+            let key = format!("{}:{}", number / 2, number % 2);
+            match random.below(20) {
+                0..=5 => {
+                    valid[number].push(step.to_string());
+                    let _ = it.set(&key, &step.to_string());
+                }
+                6..=8 => {
+                    let _ = it.instance.delete(key.as_bytes());
+                    valid[number].clear();
+                }
+                9 => {
+                    let _ = it.instance.clear(&key.as_bytes()[..2]);
+                    valid[number / 2 * 2..][..2].iter_mut().for_each(Vec::clear);
+                }
+                10 | 11 => it.follow(&format!("{}\nnone {step}", SCRIPTS[random.below(8) as usize])),
+                12 => clock::advance(Duration::from_secs(random.below(9))),
+                _ => {
+                    if let Ok(Some(text)) = it.read(&key) {
+                        assert!(valid[number].contains(&text), "{kind}, step {step}: `{key}` is `{text}`");
+                        found += 1;
+                    }
+                }
+            }
+            opened += usize::from(it.instance.refuses());
+        }
+        assert!(found > 50 && opened > 50, "{found} found, {opened} steps with an open circuit");
+        // In the end all is well again.
+        it.follow("");
+        clock::advance(MINUTE);
+        eventually("it is told what it missed", || {
+            clock::advance(SECOND);
+            it.read("other").is_ok() && it.instance.health().missed == 0
+        });
+        it.instance.flush().unwrap();
+        assert_eq!(it.instance.health().state, State::Closed);
+    }
+}

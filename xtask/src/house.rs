@@ -18,7 +18,7 @@ const PLUGIN_FILES: [&str; 5] =
 /// At least one of these holds what the plugin is for.
 const PLUGIN_ROLES: [&str; 4] = ["src/store.rs", "src/serializer.rs", "src/compressor.rs", "src/sink.rs"];
 /// Shipped inside the base distribution, so without a distribution, and a `pyproject.toml`, of their own.
-const BUNDLED_PLUGINS: [&str; 4] = ["memory", "disk", "codecs", "compress"];
+const BUNDLED_PLUGINS: [&str; 5] = ["memory", "disk", "codecs", "compress", "testing"];
 
 /// Folders with nothing of ours in them.
 const NOT_SOURCES: [&str; 3] = ["target", "__pycache__", "results"];

@@ -1,6 +1,6 @@
 //! Every developer command of the project, as `cargo xtask <verb>`.
 //!
-//! * `demo`, `test`, `bench`, `soak`, `fuzz`, `install`: the verbs, a file each.
+//! * `demo`, `test`, `bench`, `soak`, `fuzz`, `explore`, `install`: the verbs, a file each.
 //! * `venv`: the Python environment that they share.
 //! * `shell`: child processes, with what they are doing on show.
 //! * `house`: the rules of this repository that no linter knows.
@@ -10,6 +10,7 @@
 
 mod bench;
 mod demo;
+mod explore;
 mod fuzz;
 mod house;
 mod install;
@@ -31,6 +32,8 @@ usage: cargo xtask <verb>
   soak [EVICTIONS] [EXITS]   evictions on plugin threads during hits, and exits with work in flight
   fuzz [TARGET...] [--seconds N] [--input FILE]
                              inputs nobody wrote for all that reads: entries, plugins, configurations, codecs
+  explore [--iterations N] [--mutants]
+                             loads and invalidations in schedules that a machine hardly ever takes
   install [--dev]            build the package and install it into .venv
   house                      only the house rules
 ";
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(rest),
         "soak" => soak::run(rest),
         "fuzz" => fuzz::run(rest),
+        "explore" => explore::run(rest),
         "install" => install::run(rest),
         "house" => house::run(rest),
         "" | "help" | "--help" | "-h" => {

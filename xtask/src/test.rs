@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use crate::shell::{announce, cargo, command, run as run_command, run_reading, succeeds, Outcome};
 use crate::tally::Tally;
 use crate::venv::Venv;
-use crate::{house, install};
+use crate::{explore, house, install};
 
 /// The stages, in the order in which they run: what is quick and fails often comes first.
-const STAGES: [(&str, Stage); 8] = [
+const STAGES: [(&str, Stage); 9] = [
     ("house", |_, tally| house::check(tally)),
     ("fmt", |_, _| {
         component("fmt", "rustfmt").and_then(|()| run_command(cargo().args(["fmt", "--all", "--check"])))
     }),
     ("clippy", clippy),
     ("cargo", cargo_tests),
+    ("explore", |_, tally| explore::check(tally)),
     ("install", |venv, _| install::package(venv, "[dev]")),
     ("ruff", ruff),
     ("mypy", mypy),

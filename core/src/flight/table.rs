@@ -42,6 +42,12 @@ impl<T> Lead<T> {
         self.flight.land(Landing::FellBack(value));
     }
 
+    /// Lands with something for its leader only.
+    pub fn end(self, value: Arc<T>) {
+        self.flights.remove(&self.flight);
+        self.flight.land(Landing::Ended(value));
+    }
+
     /// Lands for everybody who joined to read for themselves.
     pub fn found(self) {
         self.flights.remove(&self.flight);

@@ -122,11 +122,7 @@ fn is_better<O>(hit: &Hit<O>, known: &Option<Hit<O>>) -> bool {
 impl<S: Send + Sync> Load<S> {
     /// What a caller gets for whom `read` found nothing: what can be fallen back on, where the function has just
     /// failed, else nothing yet.
-    pub fn answer_many<O>(
-        &self,
-        hit: Option<Hit<O>>,
-        share: impl FnOnce(O) -> Option<Arc<S>>,
-    ) -> Answer<O, S> {
+    pub fn answer_many<O>(&self, hit: Option<Hit<O>>, share: impl FnOnce(O) -> Arc<S>) -> Answer<O, S> {
         let Some(hit) = hit else { return Answer::Nothing };
         self.met.store(true, Ordering::Relaxed);
         self.answer(hit, share)

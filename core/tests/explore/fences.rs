@@ -240,7 +240,7 @@ fn writes_of_several_loads_at_once_meet_fences_one_by_one() {
                 allowed.for_each(|(stored, _)| *stored.lock().unwrap() = true);
             });
         })];
-        for (number, scope) in [(0, Scope::Key(b"f-1".to_vec())), (1, prefix())] {
+        for (number, scope) in [(0, Scope::Key(b"f-1".to_vec())), (1, Scope::Key(b"f-2".to_vec()))] {
             let (flights, stored) = (flights.clone(), stored.clone());
             threads.push(Box::new(move || {
                 let _fence = flights.fence(&scope);

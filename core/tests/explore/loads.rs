@@ -176,14 +176,20 @@ fn an_invalidation_finds_loads_that_are_being_given_up() {
 fn of_several_strays_the_newest_is_kept() {
     explore("strays of strays", || {
         let timed = Timed::new();
-        let (load, number) = timed.begin().unwrap_or_else(|_| panic!("nobody leads yet"));
+        let begin = || timed.begin().unwrap_or_else(|_| panic!("nobody leads, or for too long"));
+        let (old, old_number) = begin();
+        clock::advance(HARD);
+        let (new, new_number) = begin();
+        assert_eq!(timed.function.strays(), 1);
         together(vec![
             timed.thread(move |timed| {
-                timed.run(load, number);
+                timed.run(old, old_number);
+            }),
+            timed.thread(move |timed| {
+                timed.run(new, new_number);
             }),
             timed.thread(caller),
-            timed.thread(caller),
-            timed.thread(|_| (0..2).for_each(|_| clock::advance(HARD / 2))),
+            // From here on the new one is given up as well, by whoever waits for it.
             timed.thread(|_| clock::advance(HARD)),
         ]);
         timed.settle();

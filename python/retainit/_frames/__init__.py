@@ -50,9 +50,9 @@ def to_stream(value: object, *, target: str) -> object | None:
 def from_stream(stream: object, memory: object | None) -> Any:
     """The value that `to_stream` was given, from a stream of the same content.
 
-    `memory` exports the buffer in which the stream's arrays lie, to whoever asks for a writable one if they can
-    be this value's alone: then what may be written to lies in it, else that is a copy. Whatever is raised says that the stream is
-    none of ours.
+    `memory` exports the buffer in which the stream's arrays lie, a writable one to whoever asks for that, if
+    it can be this value's alone: then what may be written to lies in it, else that is a copy. Whatever is
+    raised says that the stream is none of ours.
     """
     pa = import_module("pyarrow")
     reader = pa.RecordBatchReader.from_stream(stream)

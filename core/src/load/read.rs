@@ -1,8 +1,7 @@
-//! Reading tiers.
+//! Reading the tiers of a function, one key at a time.
 
 use std::sync::Arc;
 
-use super::Hit;
 use crate::error::Result;
 use crate::flight::Flight;
 use crate::freshness::State;
@@ -11,12 +10,20 @@ use crate::language::Language;
 use crate::tags::Observed;
 use crate::tier::{CallKey, Found, Reading, Tier};
 
+/// A value that was found.
+pub struct Hit<O> {
+    /// In which tier.
+    pub tier: usize,
+    /// What was found.
+    pub found: Found<O>,
+}
+
 /// Reads the tiers from `first` on in order without filling any, for a load that has `known` tags or for none. The first value whose state is `wanted` is the
 /// answer; else the one that can be fallen back on for longest.
 ///
 /// # Errors
 /// A failure of the cache, where the function is strict.
-pub fn read<L: Language>(
+pub(super) fn read<L: Language>(
     function: &Function,
     tiers: &[Tier],
     first: usize,
@@ -70,7 +77,7 @@ pub fn reread<L: Language, S: Send + Sync>(
     language: &L,
     key: &CallKey,
     flight: &Flight<S>,
-    share: impl FnOnce(L::Object) -> Option<Arc<S>>,
+    share: impl FnOnce(L::Object) -> Arc<S>,
 ) -> Result<Option<L::Object>> {
     let hit = read(function, &function.tiers(), 0, language, key, None, State::is_answer)?;
     let Some(Hit { found: Found { object, moments, state, .. }, .. }) = hit else { return Ok(None) };
@@ -78,8 +85,6 @@ pub fn reread<L: Language, S: Send + Sync>(
         function.count_hit(state);
         return Ok(Some(object));
     }
-    if let Some(shared) = share(object) {
-        flight.offer(shared, moments.fallback_until(&function.policy().rules));
-    }
+    flight.offer(share(object), moments.fallback_until(&function.policy().rules));
     Ok(None)
 }
