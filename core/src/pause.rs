@@ -38,9 +38,8 @@ impl Pauses {
         self.pauses.lock().get(key).is_some_and(|pause| clock::monotonic() < pause.until)
     }
 
-    /// A load of `key` has failed.
-    pub fn begin(&self, key: &[u8]) {
-        let now = clock::monotonic();
+    /// A load of `key` has failed at the moment `now` of the monotonic clock.
+    pub fn begin(&self, key: &[u8], now: i64) {
         let _gate = fork::enter();
         let mut pauses = self.pauses.lock();
         if pauses.len() >= KEYS && !pauses.contains_key(key) {
@@ -89,7 +88,7 @@ mod tests {
     fn keys_are_bounded() {
         let pauses = Pauses::default();
         for key in 0..KEYS as u32 + 10 {
-            pauses.begin(&key.to_le_bytes());
+            pauses.begin(&key.to_le_bytes(), clock::monotonic());
         }
         assert!(pauses.pauses.lock().len() <= KEYS);
         assert!(pauses.holds(&(KEYS as u32 + 9).to_le_bytes()));
