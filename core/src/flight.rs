@@ -29,8 +29,9 @@ pub type Landed = Box<dyn FnOnce() + Send>;
 pub enum Landing<T> {
     /// With something that everybody who joined gets.
     Shared(Arc<T>),
-    /// With an expired value that was fallen back on: everybody who joined gets that.
-    FellBack(Arc<T>),
+    /// With an expired value that was fallen back on: everybody who joined gets that, but for who wanted to replace
+    /// it, who gets the cause.
+    FellBack(Arc<T>, Option<Arc<T>>),
     /// With a value that a tier has as bytes: each who joined reads it, for an object of its own.
     Found,
     /// It took too long: those who joined fall back, or fail.
@@ -45,7 +46,7 @@ impl<T> Clone for Landing<T> {
     fn clone(&self) -> Self {
         match self {
             Landing::Shared(value) => Landing::Shared(value.clone()),
-            Landing::FellBack(value) => Landing::FellBack(value.clone()),
+            Landing::FellBack(value, cause) => Landing::FellBack(value.clone(), cause.clone()),
             Landing::Ended(value) => Landing::Ended(value.clone()),
             Landing::Found => Landing::Found,
             Landing::TimedOut => Landing::TimedOut,

@@ -283,4 +283,131 @@ mod tests {
         let beyond = draws.iter().filter(|draw| **draw > 1000).count() as f64 / draws.len() as f64;
         assert!((0.34..0.40).contains(&beyond), "1/e of them is beyond the mean, found {beyond}");
     }
+
+    // --- whatever the rules ---
+
+    use proptest::prelude::*;
+
+    /// Durations of users: none, some, for ever.
+    fn durations() -> impl Strategy<Value = i64> {
+        prop_oneof![Just(0), 1..200_i64, 1..1_000_000_000_000_i64, Just(NEVER - 1), Just(NEVER)]
+    }
+
+    fn rules() -> impl Strategy<Value = Rules> {
+        let refreshes = prop_oneof![
+            Just(RefreshAhead::Off),
+            Just(RefreshAhead::Early),
+            (0.0..=1.0_f64).prop_map(RefreshAhead::Share)
+        ];
+        (refreshes, durations(), durations()).prop_map(|(refresh_ahead, stale_ttl, stale_if_error)| Rules {
+            refresh_ahead,
+            stale_ttl,
+            stale_if_error,
+            ..Rules::default()
+        })
+    }
+
+    /// From the one that is best to the one that is worst.
+    fn rank(state: State) -> usize {
+        let order = [State::Fresh, State::Due, State::Stale, State::Fallback, State::Expired];
+        order.iter().position(|each| *each == state).unwrap()
+    }
+
+    fn no_later(moments: Moments, than: Moments) {
+        assert!(moments.due <= than.due, "due: {moments:?} of {than:?}");
+        assert!(moments.expires <= than.expires, "expires: {moments:?} of {than:?}");
+        assert!(moments.stale_until <= than.stale_until, "stale_until: {moments:?} of {than:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn states_only_get_worse(
+            rules in rules(),
+            now in 1..1_000_000_000_i64,
+            ttl in durations(),
+            ages in prop::collection::vec(0..1_000_i64, 1..20),
+        ) {
+            let moments = Moments::new(now, ttl, &rules, 10);
+            prop_assert!(moments.expires <= moments.stale_until);
+            let (mut at, mut worst) = (now, 0);
+            for moment in [moments.due, moments.expires, moments.fallback_until(&rules), moments.stale_until] {
+                for age in &ages {
+                    // Just before a moment, on it, and after it.
+                    let next = at.max(moment.saturating_add(age - 500)).min(NEVER - 1);
+                    let state = moments.state(next, &rules);
+                    prop_assert!(rank(state) >= worst, "{:?} at {} after {:?}", state, next, worst);
+                    prop_assert_eq!(next < moments.plain_until(), state == State::Fresh);
+                    let expired = next >= moments.expires && next - moments.expires >= rules.stale_ttl;
+                    let falls_back = expired && next < moments.fallback_until(&rules);
+                    prop_assert_eq!(state == State::Fallback, falls_back);
+                    prop_assert!(state == State::Expired || next < moments.stale_until, "good for longer");
+                    (at, worst) = (next, rank(state));
+                }
+            }
+        }
+
+        #[test]
+        fn nothing_moves_to_later_in_nearer_tiers(
+            rules in rules(),
+            nearer in rules(),
+            now in 1..1_000_000_000_i64,
+            ttls in prop::collection::vec((durations(), 0..300_i64), 1..5),
+        ) {
+            let (mut moments, mut at) = (Moments::new(now, ttls[0].0, &rules, 10), now);
+            for (ttl, later) in ttls {
+                at += later;
+                if moments.left(at) <= 0 {
+                    // What has expired moves nowhere.
+                    break;
+                }
+                let moved = moments.moved(at, ttl, &nearer, 10);
+                no_later(moved, moments);
+                prop_assert!(moved.expires <= at.saturating_add(ttl), "no longer than the tier keeps values");
+                prop_assert_eq!(moved.created, moments.created);
+                prop_assert!(moved.expires <= moved.stale_until);
+                moments = moved;
+            }
+        }
+
+        #[test]
+        fn an_entry_lives_no_longer_than_it_says(
+            rules in rules(),
+            now in 0..1_000_000_i64,
+            created in 0..1_000_000_i64,
+            ttl in durations(),
+            stale in durations(),
+        ) {
+            let expires = created.saturating_add(ttl);
+            let stale_until = expires.saturating_add(stale);
+            let moments = Moments::of_entry(now, (created, expires, stale_until), &rules, 10);
+            prop_assert!(moments.expires <= expires && moments.stale_until <= stale_until);
+            prop_assert!(moments.created <= now, "from the future");
+            prop_assert!(expires == NEVER || moments.left(now) <= ttl, "no longer than it was meant to");
+        }
+
+        #[test]
+        fn another_clock_says_the_same(
+            rules in rules(),
+            now in 0..1_000_000_i64,
+            ttl in 0..1_000_000_000_000_i64,
+            by in -1_000_000..1_000_000_i64,
+            age in 0..2_000_000_000_000_i64,
+        ) {
+            let moments = Moments::new(now, ttl, &rules, 10);
+            prop_assume!(moments.stale_until < NEVER - 2_000_000 || moments.stale_until == NEVER);
+            let shifted = moments.shifted(by);
+            prop_assert_eq!(shifted.state(now + age + by, &rules), moments.state(now + age, &rules));
+            prop_assert_eq!(shifted.left(now + by), moments.left(now));
+        }
+
+        #[test]
+        fn a_limit_is_kept(rules in rules(), now in 0..1_000_000_i64, ttl in durations(), end in durations()) {
+            let moments = Moments::new(now, ttl, &rules, 10);
+            let limited = moments.until(end);
+            no_later(limited, moments);
+            prop_assert!(limited.expires <= end && limited.stale_until <= end);
+        }
+    }
 }

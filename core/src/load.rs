@@ -31,6 +31,7 @@ use crate::turn::{Held, Turn};
 pub use join::{give_up, given, is_overdue, Given};
 pub use read::{peek, reread, Hit};
 
+use join::overdue_at;
 use read::read;
 
 /// How long a result is kept.
@@ -316,11 +317,13 @@ impl<S: Send + Sync> Load<S> {
 
     /// The function has failed: what everybody gets instead, if there is something to fall back on.
     pub fn fall_back(&self) -> Option<Arc<S>> {
-        let fallback = self.flight.fallback().filter(|_| !self.has_timed_out());
-        if !self.flight.is_fenced() && (fallback.is_some() || self.is_refresh()) {
-            self.function.pauses.begin(self.key.local());
+        let fallback = self.flight.fallback();
+        if !self.flight.is_fenced() && (fallback.is_some() || self.flight.replaces()) && !self.was_given_up()
+        {
+            let at = clock::monotonic().min(overdue_at(&self.function, &self.flight));
+            self.function.pauses.begin(self.key.local(), at);
         }
-        fallback
+        fallback.filter(|_| !self.has_timed_out())
     }
 
     /// Ends the load with a value that was found in a tier. It is shared where a tier keeps the very object,
@@ -334,9 +337,10 @@ impl<S: Send + Sync> Load<S> {
         }
     }
 
-    /// Ends the load with an expired value for everybody who joined.
-    pub fn land_fallback(self, shared: Arc<S>) {
-        self.land_with(|lead| lead.fall_back(shared));
+    /// Ends the load with an expired value for everybody who joined, but for who wanted to replace it, who gets the
+    /// cause.
+    pub fn land_fallback(self, shared: Arc<S>, cause: Option<Arc<S>>) {
+        self.land_with(|lead| lead.fall_back(shared, cause));
     }
 
     /// Ends the load with something for everybody who joined.
@@ -353,7 +357,12 @@ impl<S: Send + Sync> Load<S> {
         self.lead.take().map(land);
     }
 
+    /// Whether it has passed the hard timeout, noticed or not.
     fn has_timed_out(&self) -> bool {
+        self.was_given_up() || is_overdue(&self.function, &self.flight)
+    }
+
+    fn was_given_up(&self) -> bool {
         matches!(self.flight.landing(), Some(Landing::TimedOut))
     }
 

@@ -38,9 +38,8 @@ impl Pauses {
         self.pauses.lock().get(key).is_some_and(|pause| clock::monotonic() < pause.until)
     }
 
-    /// A load of `key` has failed.
-    pub fn begin(&self, key: &[u8]) {
-        let now = clock::monotonic();
+    /// A load of `key` has failed at the moment `now` of the monotonic clock.
+    pub fn begin(&self, key: &[u8], now: i64) {
         let _gate = fork::enter();
         let mut pauses = self.pauses.lock();
         if pauses.len() >= KEYS && !pauses.contains_key(key) {
@@ -81,17 +80,61 @@ impl Pauses {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn keys_are_bounded() {
         let pauses = Pauses::default();
         for key in 0..KEYS as u32 + 10 {
-            pauses.begin(&key.to_le_bytes());
+            pauses.begin(&key.to_le_bytes(), clock::monotonic());
         }
         assert!(pauses.pauses.lock().len() <= KEYS);
         assert!(pauses.holds(&(KEYS as u32 + 9).to_le_bytes()));
         pauses.end_all();
         assert!(!pauses.any());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..Default::default() })]
+
+        /// Against what the module says, in words: key by key, without a bound.
+        #[test]
+        fn pauses_are_those_of_the_failures(steps in prop::collection::vec((0..4_u8, 0..3_u8), 1..60)) {
+            let pauses = Pauses::default();
+            // Failures in a row of each key, and until when it is in a pause.
+            let mut failures = [0_u32; 3];
+            let mut untils = [0; 3];
+            for (step, key) in steps {
+                let at = usize::from(key);
+                let length = FIRST.saturating_mul(1 << failures[at].min(40)).min(LONGEST);
+                match step {
+                    0 | 1 => {
+                        let now = clock::monotonic();
+                        pauses.begin(&[key], now);
+                        let until = pauses.pauses.lock()[&[key][..]].until;
+                        prop_assert_eq!(until, now + length);
+                        (failures[at], untils[at]) = (failures[at] + 1, until);
+                    }
+                    2 => {
+                        pauses.end(&[key]);
+                        failures[at] = 0;
+                    }
+                    _ => {
+                        pauses.end_all();
+                        failures = [0; 3];
+                    }
+                }
+                for key in 0..3 {
+                    // Other tests move the clock meanwhile.
+                    let (before, holds, after) = (clock::monotonic(), pauses.holds(&[key]), clock::monotonic());
+                    let (failed, until) = (failures[usize::from(key)] > 0, untils[usize::from(key)]);
+                    let right = if holds { failed && before < until } else { !failed || after >= until };
+                    prop_assert!(right, "key {}: {} after {} failures", key, holds, failures[usize::from(key)]);
+                }
+                prop_assert_eq!(pauses.any(), failures != [0; 3]);
+            }
+        }
     }
 }

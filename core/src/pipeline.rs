@@ -138,11 +138,13 @@ fn run<C: Caller>(
                 let failed = caller.is_failure(error) || load.is_refresh();
                 let fallback = failed.then(|| load.fall_back()).flatten();
                 if let Some(fallback) = fallback {
-                    if counts {
+                    let cause = caller.share(&outcome);
+                    let replaces = load.flight().replaces();
+                    if counts && !replaces {
                         load.function().counters.stale.fetch_add(1, Ordering::Relaxed);
                     }
-                    load.land_fallback(fallback.clone());
-                    return caller.unshare(&fallback);
+                    load.land_fallback(fallback.clone(), Some(cause));
+                    return if replaces { outcome } else { caller.unshare(&fallback) };
                 }
                 Ok(())
             }
@@ -159,7 +161,8 @@ fn run<C: Caller>(
     };
     let shared = caller.share(&outcome);
     match &outcome {
-        Err(error) if !caller.is_failure(error) => load.land_ended(shared),
+        // What ends a caller, or concerns nobody who waits.
+        Err(error) if load.is_refresh() || !caller.is_failure(error) => load.land_ended(shared),
         _ => load.land(shared),
     }
     outcome
@@ -205,7 +208,7 @@ impl<C: Caller> Call<'_, C> {
                         return outcome.map(Led::Done);
                     }
                     Answer::Fallback(fallback) => {
-                        load.land_fallback(fallback.clone());
+                        load.land_fallback(fallback.clone(), None);
                         return caller.unshare(&fallback).map(Led::Done);
                     }
                     Answer::Nothing => {}
@@ -215,7 +218,7 @@ impl<C: Caller> Call<'_, C> {
         match load.refused() {
             None => {}
             Some(Some(fallback)) => {
-                load.land_fallback(fallback.clone());
+                load.land_fallback(fallback.clone(), None);
                 return caller.unshare(&fallback).map(Led::Done);
             }
             Some(None) => {
@@ -274,7 +277,7 @@ impl<C: Caller> Call<'_, C> {
                 load::give_up(self.flights, self.function, flight);
             } else if let (true, Some(fallback)) = (now >= soft, flight.fallback()) {
                 // What the load comes to, others get.
-                return Ok(flight.landing().unwrap_or(Landing::FellBack(fallback)));
+                return Ok(flight.landing().unwrap_or(Landing::FellBack(fallback, None)));
             }
             let until = if now < soft { soft.min(hard) } else { hard };
             if let Some(landing) = self.caller.wait(flight, clock::glance(until))? {

@@ -246,7 +246,7 @@ impl Load {
             *lock(&self.found) = Some(object.clone().unbind());
         }
         match lock(&self.fallback).take() {
-            Some(fallback) => load.land_fallback(fallback),
+            Some(fallback) => load.land_fallback(fallback, None),
             None => load.land_found(|| value(object)),
         }
     }
@@ -264,19 +264,20 @@ impl Load {
     fn fail(&self, py: Python<'_>, error: Bound<'_, PyAny>, kept: bool) -> Option<(Py<PyAny>,)> {
         let load = self.take()?;
         let failed = !kept && (error.is_instance_of::<PyException>() || load.is_refresh());
+        let cause = caller::share(py, Err(&PyErr::from_value(error.clone())));
         if let Some(fallback) = failed.then(|| load.fall_back()).flatten() {
-            if !self.limits_waits {
+            let replaces = load.flight().replaces();
+            if !self.limits_waits && !replaces {
                 load.function().counters.stale.fetch_add(1, Ordering::Relaxed);
             }
-            let fell = self.fall(py, fallback.clone()).map(|object| (object,));
-            load.land_fallback(fallback);
-            return fell;
+            let fell = self.fall(py, fallback.clone()).filter(|_| !replaces);
+            load.land_fallback(fallback, Some(cause));
+            return fell.map(|object| (object,));
         }
-        let shared = caller::share(py, Err(&PyErr::from_value(error.clone())));
-        if error.is_instance_of::<PyException>() {
-            load.land(shared);
+        if error.is_instance_of::<PyException>() && !load.is_refresh() {
+            load.land(cause);
         } else {
-            load.land_ended(shared);
+            load.land_ended(cause);
         }
         None
     }
@@ -387,7 +388,7 @@ impl Flight {
         if let Some(found) = lock(&self.led).take() {
             return Ok(Some((found,)));
         }
-        let impatient = lock(&self.impatient).take().map(Landing::FellBack);
+        let impatient = lock(&self.impatient).take().map(|value| Landing::FellBack(value, None));
         let Some(landing) = self.flight.landing().or(impatient) else { return Ok(None) };
         match load::given(&self.engine, &self.flight, landing, self.own, self.reads) {
             Given::Shared(shared) => caller::unshare(py, &shared).map(|value| Some((value.unbind(),))),

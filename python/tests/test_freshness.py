@@ -296,6 +296,41 @@ def test_a_strict_function_in_a_thread_hears_of_failures_of_the_cache() -> None:
         function()
 
 
+def test_a_failing_cache_refresh_raises_and_begins_a_pause(make: Make, clock: Any) -> None:
+    runs = make(backend=MemoryConfig(), ttl=10, stale_if_error=60)
+    runs.outcomes = ["first", OSError("down"), "second"]
+    assert runs() == "first"
+    clock.advance(10)
+
+    def refresh() -> Any:
+        if runs.loop is None:
+            return runs.cached.cache_refresh()
+        return runs.loop.run_until_complete(runs.cached.cache_refresh())
+
+    with pytest.raises(OSError, match="down"):
+        refresh()
+    assert runs() == "first" and runs.count == 2, "in the pause"
+    assert refresh() == "second" and runs() == "second"
+
+
+def test_a_pause_begins_when_the_hard_timeout_passes_not_when_it_is_noticed(make: Make, clock: Any) -> None:
+    asynchronous = make(backend=MemoryConfig()).loop is not None
+    options = {"ttl": 10, "stale_if_error": 60, "soft_timeout": 1, "hard_timeout": 2}
+    runs = make(backend=MemoryConfig(), run_in_thread=not asynchronous, **options)
+    assert runs() == 1
+    clock.advance(10)
+    runs.started.acquire()
+    runs.held = True
+    ticks = threading.Thread(target=lambda: (runs.started.acquire(), clock.advance(1)))
+    ticks.start()
+    assert runs() == 1
+    ticks.join()
+    clock.advance(2)
+    runs.held = False
+    runs.go.release()
+    assert runs() in (2, 3), "the pause is over, whoever has noticed it"
+
+
 def test_a_worker_thread_has_the_context_variables_of_the_caller() -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
 

@@ -310,6 +310,9 @@ def options_are_checked(any_value: Any) -> None:
     MemoryConfig(policy="fifo")  # type: ignore[arg-type]
     retainit.register_backend("a", MemoryConfig(max_size=1, ttl="1h"), default=True)
     retainit.register_backend("b", TieredConfig(tiers=["a", DiskConfig(max_bytes="1GiB")]))
+    retainit.register_backend("c", DiskConfig(timeout="5s", circuit_breaker_threshold=3, write_behind=True))
+    retainit.init(circuit_breaker=True, circuit_breaker_timeout=timedelta(minutes=1))
+    assert_type(retainit.get_backend("c").health(), dict[str, dict[str, object]])
     retainit.register_backend("c", PluginConfig("acme", url=any_value))
     retainit.register_backend("d", "memory")  # type: ignore[arg-type]
     retainit.init(backend="disk", ttl="1h", disk_base_path=Path("x"))

@@ -189,8 +189,8 @@ impl Caller for Call {
         None
     }
 
-    fn share(&self, outcome: &Outcome) -> Option<Arc<Outcome>> {
-        Some(Arc::new(outcome.clone()))
+    fn share(&self, outcome: &Outcome) -> Arc<Outcome> {
+        Arc::new(outcome.clone())
     }
 
     fn unshare(&self, shared: &Outcome) -> Outcome {
@@ -203,6 +203,11 @@ impl Caller for Call {
 
     fn may_block(&self) -> bool {
         true
+    }
+
+    fn pause(&self, pause: Duration) -> std::result::Result<(), Fault> {
+        thread::park_timeout(pause);
+        Ok(())
     }
 
     fn wait(

@@ -34,6 +34,15 @@ fn the_memory_plugin_behaves_loaded_as_it_does_native() {
 }
 
 #[test]
+fn the_testing_plugin_behaves_loaded_as_it_does_native() {
+    let plugin = cargo_plugin("testing");
+    for name in ["testing", "testing_async", "testing_inline"] {
+        let table = component(&plugin, Kind::Backend, name).backend_table().unwrap();
+        Suite::new(table, |check| format!(r#"{{"channel": "{check}"}}"#)).run().assert();
+    }
+}
+
+#[test]
 fn the_disk_plugin_behaves_loaded_as_it_does_native() {
     let scratch = Scratch::new();
     let disk = component(&cargo_plugin("disk"), Kind::Backend, "disk");
@@ -222,6 +231,7 @@ fn loading_a_plugin_takes_a_millisecond_at_most() {
         ("disk", Kind::Backend, "disk"),
         ("codecs", Kind::Serializer, "json"),
         ("compress", Kind::Compressor, "zstd"),
+        ("testing", Kind::Backend, "testing"),
     ];
     for (name, kind, of) in plugins {
         let built = cargo_plugin(name);

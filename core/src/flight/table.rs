@@ -37,9 +37,9 @@ impl<T> Lead<T> {
     }
 
     /// Lands with an expired value for everybody who joined.
-    pub fn fall_back(self, value: Arc<T>) {
+    pub fn fall_back(self, value: Arc<T>, cause: Option<Arc<T>>) {
         self.flights.remove(&self.flight);
-        self.flight.land(Landing::FellBack(value));
+        self.flight.land(Landing::FellBack(value, cause));
     }
 
     /// Lands with something for its leader only.

@@ -61,6 +61,9 @@ impl Instance {
     /// any thread, possibly before this returns, unless the operation is given up first. It must not
     /// block: it runs on a thread of the plugin.
     ///
+    /// This is the plugin's own answer: neither breaker nor queue nor missed invalidations are looked at,
+    /// and nothing is tried twice.
+    ///
     /// # Errors
     /// For backends without [`capability::ASYNC`], and where too many operations are in flight; `done`
     /// is not called then.

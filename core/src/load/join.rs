@@ -44,10 +44,11 @@ pub fn given<S: Send + Sync>(
         }
         // It was counted when it began to run.
         Landing::Ended(shared) if own => Given::Shared(shared),
-        Landing::FellBack(shared) if reads => {
+        Landing::FellBack(shared, _) if reads => {
             count(State::Fallback);
             Given::Shared(shared)
         }
+        Landing::FellBack(_, Some(cause)) if own => Given::Shared(cause),
         Landing::TimedOut if (own || reads) && !flight.is_refreshing() => {
             match flight.fallback().filter(|_| reads) {
                 Some(fallback) => {
@@ -69,12 +70,18 @@ pub fn give_up<S: Send + Sync>(flights: &Flights<S>, function: &Function, flight
         function.count_strays(-1);
         return;
     }
-    if !flight.is_fenced() && (flight.is_refreshing() || flight.fallback().is_some()) {
-        function.pauses.begin(flight.key());
+    if !flight.is_fenced() && (flight.replaces() || flight.fallback().is_some()) {
+        // It may have taken a while until somebody noticed.
+        function.pauses.begin(flight.key(), overdue_at(function, flight));
     }
 }
 
 /// Whether a load has taken longer than the hard timeout.
 pub fn is_overdue<S>(function: &Function, flight: &Flight<S>) -> bool {
-    clock::monotonic() >= later(flight.started(), function.policy().rules.hard_timeout)
+    clock::monotonic() >= overdue_at(function, flight)
+}
+
+/// When a load has taken longer than the hard timeout.
+pub(super) fn overdue_at<S>(function: &Function, flight: &Flight<S>) -> i64 {
+    later(flight.started(), function.policy().rules.hard_timeout)
 }

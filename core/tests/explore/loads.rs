@@ -91,7 +91,7 @@ impl Timed {
         let version = self.model.run();
         load.store(&self.model.flights, &Plain, &version, Life::Own).unwrap();
         self.model.store(load.flight(), version, number);
-        load.land(Some(Arc::new(version)));
+        load.land(Arc::new(version));
         version
     }
 

@@ -16,7 +16,7 @@ use std::ffi::{c_char, CStr, CString};
 use std::panic::catch_unwind;
 use std::time::Duration;
 
-use retainit_plugin_api::sdk::{capability, Error, ErrorKind, Result};
+use retainit_plugin_api::sdk::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use serde_json::{json, Value};
 
@@ -56,9 +56,7 @@ pub fn control(component: &str, name: &str, command: &str) -> Result<Value> {
     let channel = channel::find(component, name);
     match command {
         Command::Rule(rule) => {
-            let has = |capabilities: u64, bit: u64| capabilities & bit != 0;
-            let is_later = component == Later::NAME && has(Later::CAPABILITIES, capability::ASYNC);
-            let is_inline = component == Inline::NAME && has(Inline::CAPABILITIES, capability::INLINE);
+            let (is_later, is_inline) = (component == Later::NAME, component == Inline::NAME);
             rule.check(is_later, is_inline)?;
             channel.add(rule);
         }

@@ -168,24 +168,26 @@ impl Rule {
         if self.times == Some(0) {
             return wrong("invalid `times` of a rule: expected at least 1, found `0`".to_owned());
         }
-        let name = self.outcome.name();
         match &self.outcome {
-            Outcome::Delay { .. } | Outcome::Late { .. } | Outcome::Hang if is_inline => {
-                wrong(format!("outcome `{name}` of a rule: expected a backend that may keep its callers waiting, found one that answers at once"))
-            }
+            Outcome::Delay { .. } | Outcome::Late { .. } | Outcome::Hang if is_inline => wrong(
+                self.impossible("a backend that may keep its callers waiting", "one that answers at once"),
+            ),
             Outcome::Twice if !is_later => {
-                wrong(format!("outcome `{name}` of a rule: expected a backend that answers later, found one that answers on return"))
+                wrong(self.impossible("a backend that answers later", "one that answers on return"))
             }
-            Outcome::Delay { seconds } | Outcome::Late { seconds }
-                if !(0.0..=1e9).contains(seconds) =>
-            {
+            Outcome::Delay { seconds } | Outcome::Late { seconds } if !(0.0..=1e9).contains(seconds) => {
                 wrong(format!("invalid `seconds` of a rule: expected 0 to 1e9, found `{seconds}`"))
             }
             Outcome::Garbage if operation != "*" && !READS.contains(&operation.as_str()) => {
-                wrong(format!("outcome `garbage` of a rule: expected an operation that reads values (`get`, `get_many` or `*`), found `{operation}`"))
+                let reads = "an operation that reads values (`get`, `get_many` or `*`)";
+                wrong(self.impossible(reads, &format!("`{operation}`")))
             }
             _ => Ok(()),
         }
+    }
+
+    fn impossible(&self, expected: &str, found: &str) -> String {
+        format!("outcome `{}` of a rule: expected {expected}, found {found}", self.outcome.name())
     }
 
     fn concerns(&self, operation: &str, keys: &[&[u8]]) -> bool {

@@ -161,7 +161,7 @@ pub fn read_many<'py>(
             }
             Read::Nothing(hit) if lead => match load.answer_many(hit, value) {
                 Answer::Fallback(shared) => {
-                    load.land_fallback(shared.clone());
+                    load.land_fallback(shared.clone(), None);
                     caller::unshare(py, &shared)?
                 }
                 _ => {

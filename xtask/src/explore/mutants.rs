@@ -16,6 +16,7 @@ const FLIGHT: &str = "core/src/flight.rs";
 const TABLE: &str = "core/src/flight/table.rs";
 const TOGETHER: &str = "core/src/flight/together.rs";
 const LOAD: &str = "core/src/load.rs";
+const JOIN: &str = "core/src/load/join.rs";
 
 /// All of them.
 pub const MUTANTS: [Mutant; 21] = [
@@ -176,7 +177,7 @@ pub const MUTANTS: [Mutant; 21] = [
     },
     Mutant {
         name: "a load that is given up twice is counted twice",
-        file: LOAD,
+        file: JOIN,
         right: "    if !flights.give_up(flight) {
         function.count_strays(-1);",
         wrong: "    if !flights.give_up(flight) {",
