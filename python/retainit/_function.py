@@ -191,8 +191,8 @@ def retain(
 
     Returns:
         The cached function, which has ``cache_info``, ``cache_parameters``, ``cache_key``, ``cache_get``,
-        ``cache_set``, ``cache_delete``, ``cache_clear``, ``cache_refresh`` and ``__wrapped__``; or without
-        a function, a decorator.
+        ``cache_set``, ``cache_delete``, ``cache_clear``, ``cache_refresh``, ``cache_many`` and
+        ``__wrapped__``; or without a function, a decorator.
 
     Raises:
         ConfigurationError: An option is wrong, or what is decorated is no function that returns its result.

@@ -7,6 +7,8 @@ import threading
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from many_calls import FLAVOURS, TIERS, Gate, Made
 
 from retainit import MISSING, retain
@@ -237,6 +239,47 @@ def test_a_cancelled_caller_leaves_nobody_waiting(tiers: list[Any], with_batch: 
     asyncio.run(main())
     # The run that the other had joined went on.
     assert sorted(runs) == ([1, 2] if with_batch else [1, 1, 2])
+
+
+@pytest.mark.parametrize("with_batch", [False, True])
+def test_a_cancelled_caller_on_trio_leaves_nobody_waiting(tiers: list[Any], with_batch: bool) -> None:
+    answers: list[int] = []
+
+    async def main() -> None:
+        gate = Gate(trio.Event)
+
+        @retain(backend=tiers)
+        async def f(x: int) -> int:
+            if gate.begun.is_set():
+                return x
+            gate.begun.set()
+            await trio.sleep_forever()
+            raise AssertionError
+
+        async def batch(items: list[int]) -> list[int]:
+            gate.begun.set()
+            await trio.sleep_forever()
+            raise AssertionError
+
+        async def ask(scope: trio.CancelScope) -> None:
+            with scope:
+                await (f.cache_many([1], batch=batch) if with_batch else f.cache_many([1]))
+            assert scope.cancelled_caught
+
+        async def follow() -> None:
+            answers.append(await f(1))
+
+        scope = trio.CancelScope()
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask, scope)
+                await gate.begun.wait()
+                nursery.start_soon(follow)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+
+    trio.run(main)
+    assert answers == [1]
 
 
 def test_coroutines_run_at_the_same_time() -> None:
