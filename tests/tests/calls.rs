@@ -12,9 +12,9 @@ use std::time::Duration;
 use retainit_core::codecs::Codecs;
 use retainit_core::flight::{Flight, Flights, Landing};
 use retainit_core::format::Format;
-use retainit_core::freshness::{Moments, Rules};
+use retainit_core::freshness::Rules;
 use retainit_core::function::{Identity, Policy};
-use retainit_core::language::{Bytes, Caller, Dumped, Language, Payload};
+use retainit_core::language::{Bytes, Caller, Dumped, Language, Payload, Stamp};
 use retainit_core::load::{Life, Load};
 use retainit_core::loader::{Kind, Registry};
 use retainit_core::pipeline::{self, Mode};
@@ -67,8 +67,8 @@ impl From<Error> for Fault {
 
 type Outcome = std::result::Result<i64, Fault>;
 
-/// A kept integer, and its moments.
-type Kept = (i64, Moments);
+/// A kept integer, and its stamp.
+type Kept = (i64, Stamp);
 
 static KEPT: RefTable = RefTable { retain: retain_kept, release: release_kept };
 
@@ -119,18 +119,18 @@ impl Language for Call {
     type Object = i64;
     type Bytes = Never;
 
-    fn hold(&self, object: &i64, moments: &Moments) -> Value {
-        let owner = Arc::into_raw(Arc::new((*object, *moments))).cast_mut().cast();
+    fn hold(&self, object: &i64, stamp: &Stamp) -> Value {
+        let owner = Arc::into_raw(Arc::new((*object, stamp.clone()))).cast_mut().cast();
         let kept =
             raw::Value { ptr: ptr::null(), len: 8, owner, table: &KEPT, kind: raw::OBJECT, reserved: 0 };
         // SAFETY: the `Arc`'s reference goes with it.
         unsafe { Value::from_raw(kept) }
     }
 
-    fn take(&self, handle: Value) -> Option<(i64, Option<Moments>)> {
+    fn take(&self, handle: Value) -> Option<(i64, Option<Stamp>)> {
         // SAFETY: made by `hold`, whose tiers are this function's alone; the handle is held meanwhile.
-        let (object, moments) = unsafe { *handle.as_raw().owner.cast::<Kept>() };
-        Some((object, Some(moments)))
+        let (object, stamp) = unsafe { &*handle.as_raw().owner.cast::<Kept>() };
+        Some((*object, Some(stamp.clone())))
     }
 
     fn dump(&self, _: &i64, _: &Format) -> Result<Dumped<Never>> {

@@ -7,9 +7,8 @@ use std::sync::{Arc, LazyLock};
 use retainit_core::codecs::Codecs;
 use retainit_core::flight::Flights;
 use retainit_core::format::Format;
-use retainit_core::freshness::Moments;
 use retainit_core::function::{Identity, Policy};
-use retainit_core::language::{Bytes, Dumped, Language, Payload};
+use retainit_core::language::{Bytes, Dumped, Language, Payload, Stamp};
 use retainit_core::load::many::{self, Read};
 use retainit_core::load::{Life, Load, Step};
 use retainit_core::loader::{Kind, Registry};
@@ -39,11 +38,11 @@ impl Language for Integers {
     type Object = i64;
     type Bytes = Eight;
 
-    fn hold(&self, _: &i64, _: &Moments) -> Value {
+    fn hold(&self, _: &i64, _: &Stamp) -> Value {
         unreachable!("its tiers keep bytes")
     }
 
-    fn take(&self, _: Value) -> Option<(i64, Option<Moments>)> {
+    fn take(&self, _: Value) -> Option<(i64, Option<Stamp>)> {
         unreachable!("its tiers keep bytes")
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use retainit_core::flight::{Flight, Scope};
 use retainit_core::format::Format;
-use retainit_core::freshness::{Moments, Rules};
+use retainit_core::freshness::Rules;
 use retainit_core::function::{Identity, Policy};
-use retainit_core::language::{Bytes, Dumped, Language, Payload};
+use retainit_core::language::{Bytes, Dumped, Language, Payload, Stamp};
 use retainit_core::load::{self, Given, Life, Load, Step};
 use retainit_core::sdk::Value;
 use retainit_core::tier::CallKey;
@@ -40,11 +40,11 @@ impl Language for Plain {
     type Object = usize;
     type Bytes = Never;
 
-    fn hold(&self, _: &usize, _: &Moments) -> Value {
+    fn hold(&self, _: &usize, _: &Stamp) -> Value {
         unreachable!("there is no tier")
     }
 
-    fn take(&self, _: Value) -> Option<(usize, Option<Moments>)> {
+    fn take(&self, _: Value) -> Option<(usize, Option<Stamp>)> {
         unreachable!("there is no tier")
     }
 
