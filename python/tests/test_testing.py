@@ -272,7 +272,13 @@ def test_a_failing_tier_leaves_the_others_right() -> None:
     far.restore()
     near.fail("get", times=1)
     f("b")
-    assert [call.operation for call in far.calls if call.outcome == "proper"][-2:] == ["get", "set"]
+    for tier in (near, far):
+        kept = [call for call in tier.calls if (call.operation, call.outcome) == ("set", "proper")]
+        assert kept
+        assert kept[-1].answered
+    near.fail("get")
+    assert f("b") == ["b"]
+    assert f.cache_info().misses == 2, "the other tier had it"
 
 
 def test_what_cannot_be_followed_is_refused_where_it_is_said() -> None:
@@ -387,6 +393,12 @@ def test_the_clock_moves_by_what_it_is_told_and_there_is_one() -> None:
         clock.advance(1)
     with FakeClock() as again:
         assert again.now == 0
+    again.start()
+    again.advance(1)
+    assert again.now == 1
+    again.stop()
+    with pytest.raises(ConfigurationError, match="stop`: expected a clock in use"):
+        again.stop()
 
 
 def test_the_clock_runs_again_after_an_exception() -> None:

@@ -215,7 +215,8 @@ struct Table {
     channels: Mutex<BTreeMap<(String, String), Arc<Channel>>>,
 }
 
-/// Never freed: the child of a fork leaves the parent's, whose locks threads may have held that it does not have.
+/// Never freed: the child of a fork leaves the parent's alone, whose locks may be held by threads that it has
+/// not got.
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(std::ptr::null_mut());
 
 impl Table {

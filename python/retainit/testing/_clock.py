@@ -40,14 +40,7 @@ class FakeClock:
         self._passed = 0.0
 
     def __enter__(self) -> Self:
-        if not _one.acquire(blocking=False):
-            raise ConfigurationError(
-                "`FakeClock`: expected no other one in this process, found one that is in use; "
-                "hint: use the outer block's clock"
-            )
-        self._is_held = True
-        self._passed = 0.0
-        _native.freeze_clock()
+        self.start()
         return self
 
     def __exit__(
@@ -56,6 +49,22 @@ class FakeClock:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """What entering the block does, for where there is none."""
+        if not _one.acquire(blocking=False):
+            raise ConfigurationError(
+                "`FakeClock`: expected no other one in this process, found one that is in use; "
+                "hint: use the outer block's clock"
+            )
+        self._is_held = True
+        self._passed = 0.0
+        _native.freeze_clock()
+
+    def stop(self) -> None:
+        """What leaving the block does. Raises `ConfigurationError` where the clock is not in use."""
+        self._held("stop")
         self._is_held = False
         _native.thaw_clock()
         _one.release()
@@ -70,10 +79,13 @@ class FakeClock:
 
         Raises `ConfigurationError` outside the block and for what is no duration.
         """
-        if not self._is_held:
-            raise ConfigurationError(
-                "`FakeClock.advance`: expected a clock in use, found one outside its `with` block"
-            )
+        self._held("advance")
         passed = located("argument of `FakeClock.advance`", _native.parse_duration, by)
         _native.advance_clock(passed)
         self._passed += passed
+
+    def _held(self, method: str) -> None:
+        if not self._is_held:
+            raise ConfigurationError(
+                f"`FakeClock.{method}`: expected a clock in use, found one outside its `with` block"
+            )
