@@ -243,7 +243,9 @@ def _add(
         for each in patterns:
             text = each.name if isinstance(each, Tag) else each
             if not isinstance(text, str) or not text:
-                raise ConfigurationError(f"{subject}, `{name}`: expected a pattern or a tag, found `{each!r}`")
+                raise ConfigurationError(
+                    f"{subject}, `{name}`: expected a pattern or a tag, found `{each!r}`"
+                )
             where = f"{subject}, `{name}`: pattern `{text}`"
             if names is None:
                 _template.fields(text, where)

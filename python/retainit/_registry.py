@@ -31,7 +31,16 @@ from retainit._config import (
     check_tiers,
 )
 from retainit._disabled import disabled, is_disabled
-from retainit._options import UNSET, Duration, Unset, check_duration, check_name, check_namespace, located, seconds
+from retainit._options import (
+    UNSET,
+    Duration,
+    Unset,
+    check_duration,
+    check_name,
+    check_namespace,
+    located,
+    seconds,
+)
 from retainit._short import hint, listed, short_form
 from retainit._storage import KEYS, Storage, check
 from retainit.errors import ConfigurationError, RetainitError

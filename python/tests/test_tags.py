@@ -142,7 +142,9 @@ def test_a_load_under_way_is_not_stored_once_its_tag_is_invalidated(asynchronous
     assert [f(1), f(1)] == [2, 2]
 
 
-def test_a_load_under_way_is_stored_where_another_tag_is_invalidated(asynchronous: bool, backend: Any) -> None:
+def test_a_load_under_way_is_stored_where_another_tag_is_invalidated(
+    asynchronous: bool, backend: Any
+) -> None:
     f = Runs(asynchronous, backend=backend, tags=["x:{x}"])
     f.during = lambda: retainit.invalidate_tag("x:2")
     assert [f(1), f(1)] == [1, 1]
@@ -291,7 +293,8 @@ def test_clearing_a_function_leaves_tokens_of_others() -> None:
 
 def test_namespaces_are_kept_apart(asynchronous: bool, backend: Any) -> None:
     f, g = (
-        Runs(asynchronous, backend=backend, tags=["x:{x}"], namespace=namespace) for namespace in ("one", "two")
+        Runs(asynchronous, backend=backend, tags=["x:{x}"], namespace=namespace)
+        for namespace in ("one", "two")
     )
     f(1), g(1)
     assert not retainit.invalidate_tag("x:1", namespace="three")
@@ -332,7 +335,11 @@ def test_a_tag_that_nothing_carries_is_forgotten() -> None:
 
 
 def test_tags_that_cannot_be_told_leave_the_call_uncached(asynchronous: bool, backend: Any) -> None:
-    for options in ({"tags": ["x:{x.missing}"]}, {"tags": lambda result, x, y=2: [1 / 0]}, {"tags": ["{x:>300}"]}):
+    for options in (
+        {"tags": ["x:{x.missing}"]},
+        {"tags": lambda result, x, y=2: [1 / 0]},
+        {"tags": ["{x:>300}"]},
+    ):
         f = Runs(asynchronous, backend=backend, **options)
         assert [f(1), f(1)] == [1, 2]
         assert f.cached.cache_info().errors == 2
@@ -347,7 +354,10 @@ def test_tags_that_cannot_be_told_are_an_error_with_strict(asynchronous: bool) -
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
-        ("x", r"option `tags` of `retain`: expected a list of tags, or a function, found `'x'`; hint: write `\['x'\]`"),
+        (
+            "x",
+            r"option `tags` of `retain`: expected a list of tags, or a function, found `'x'`; hint: write `\['x'\]`",
+        ),
         (3, "option `tags` of `retain`: expected a list of tags, or a function, found `3`"),
         ([3], "option `tags` of `retain`: expected names, templates or functions, found `3`"),
         ([""], "option `tags` of `retain`: expected names, templates or functions, found `''`"),
@@ -367,7 +377,9 @@ def test_what_is_wrong_is_refused_when_it_is_invalidated() -> None:
     for wrong in ("", 3, "x" * 256):
         with pytest.raises(ConfigurationError, match="tag"):
             retainit.invalidate_tag(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match=r"expected a list of names, found `'x'`; hint: write `\['x'\]`"):
+    with pytest.raises(
+        ConfigurationError, match=r"expected a list of names, found `'x'`; hint: write `\['x'\]`"
+    ):
         retainit.invalidate_tags("x")
     with pytest.raises(ConfigurationError, match="namespace"):
         retainit.invalidate_tag("x", namespace="")
