@@ -21,8 +21,8 @@ class Cache(Invalidation):
 
     ``backend`` is what `retain` takes: a name, a configuration, a sequence of these as tiers, or `None` for
     the default backend. It is looked up when it is first needed, so that it may be configured later.
-    `retainit.cache` is the one of the default backend. An invalidation (`Invalidation` has the methods) reaches
-    functions that use one of its tiers.
+    `retainit.cache` is the one of the default backend. An invalidation (`Invalidation` has the
+    methods) reaches functions that use one of its tiers.
     """
 
     __slots__ = ("_backend", "_known")

@@ -69,7 +69,7 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
 
         builder = template(builder, [parameter[0] for parameter in parameters], qualified_name(function))
     asynchronous = _is(inspect.iscoroutinefunction, function)
-    tags: dict[str, Any] = {}
+    tags: Any = {}
     if options.get("tags") is not None:
         from retainit import _tags
 

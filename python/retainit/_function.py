@@ -129,9 +129,9 @@ def retain(
         key_builder: Makes the key of a call: a template such as ``"user:{user_id}"``, or a function that is
             called with the function and the bound arguments, defaults filled in, positional-only
             and ``*args`` by position and all others by keyword, and returns text. Default: all arguments.
-        tags: Names under which results are invalidated together (`invalidate_tag`): a list of templates such as
-            ``"user:{user_id}"`` and of names, or a function that is called with the result and the arguments
-            of the call and gives a list of names; or both in one list. Default: none.
+        tags: Names under which results are invalidated together (`invalidate_tag`): a list of names and of
+            templates such as ``"user:{user_id}"``, or a function that is called with the result and the
+            arguments of the call and gives a list of names; or both in one list. Default: none.
         exclude_args: Names of parameters that are no part of the key. Default: none.
         version: Text or a number that is part of every key: raise it when results change their meaning.
             Default: empty.

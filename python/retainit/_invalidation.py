@@ -1,10 +1,12 @@
 """Invalidation by what entries have in common: a tag, a key, a pattern of keys, an event of the domain.
 
-The engine (`core/src/invalidate.rs`, `core/src/tags.rs`) does it; here is where it goes, and what a caller is told.
+The engine (`core/src/invalidate.rs`, `core/src/tags.rs`) does it; here is where it goes, and what a caller is
+told.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -48,13 +50,12 @@ class Tag(NamedTuple):
 
 def tag(name: str) -> Tag:
     """A tag, where patterns are expected: ``tag("user:{id}")`` in `on_domain_event` and `on_entity`."""
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError(f"`tag`: expected a name or a template, found `{name!r}`")
+    _check_text(name, "`tag`", "a name or a template")
     return Tag(name)
 
 
 class Invalidation:
-    """What can be invalidated where ``places`` says. The methods of `Cache` and the functions of this package."""
+    """Invalidates in all backends that are in use: the functions of this package. `Cache` has the same."""
 
     __slots__ = ()
 
@@ -70,7 +71,7 @@ class Invalidation:
         Raises `BackendError` where a backend failed, once all others are done: it is told again when it is
         back, and until then nothing of the key is read from it.
         """
-        _check_text(key, "key")
+        _check_text(key, "key to invalidate")
         return self._run(_native.invalidate_key, key, namespace) > 0
 
     def invalidate_tag(self, tag: str, *, namespace: str | None = None) -> bool:
@@ -90,20 +91,20 @@ class Invalidation:
             )
         names = list(dict.fromkeys(tags))
         for name in names:
-            _check_text(name, "tag")
+            _check_text(name, "tag to invalidate")
         return self._run(_native.invalidate_tags, names, namespace) if names else 0
 
     def invalidate_pattern(self, pattern: str, *, namespace: str | None = None) -> int:
         r"""Removes the entries whose key, which a ``key_builder`` gave, matches a glob: how many there were.
 
-        ``*`` is any text, ``?`` one byte, ``[a-z]`` and ``[!a-z]`` one byte of a set, and ``\`` takes what follows
-        as it is. In backends outside the process, entries of functions that this process does not know count
-        too; the memory of other processes is not reached.
+        ``*`` is any text, ``?`` one byte, ``[a-z]`` and ``[!a-z]`` one byte of a set, and ``\`` takes what
+        follows as it is. In backends outside the process, entries of functions that this process does not know
+        count too; the memory of other processes is not reached.
 
         ``namespace`` and errors are as for `invalidate`. Raises `ConfigurationError`, and does nothing, where
         a backend cannot list its entries.
         """
-        _check_text(pattern, "pattern")
+        _check_text(pattern, "pattern to invalidate")
         return self._run(_native.invalidate_pattern, pattern, namespace)
 
     async def ainvalidate(self, key: str, *, namespace: str | None = None) -> bool:
@@ -161,9 +162,9 @@ def _raise(failures: Sequence[BaseException]) -> Never:
     raise first
 
 
-def _check_text(text: object, what: str) -> None:
+def _check_text(text: object, subject: str, expected: str = "text") -> None:
     if not isinstance(text, str) or not text:
-        raise ConfigurationError(f"{what} to invalidate: expected text, found `{text!r}`")
+        raise ConfigurationError(f"{subject}: expected {expected}, found `{text!r}`")
 
 
 _everywhere = Invalidation()
@@ -189,8 +190,8 @@ def on_domain_event(events: Mapping[str, Sequence[str | Tag]]) -> None:
         on_domain_event({"user.updated": ["user:{id}*", tag("user:{id}")]})
         emit("user.updated", id=123)
 
-    Values are filled in as templates of keys fill them, and mean themselves whatever characters they have. What
-    is said of an event adds to what was said of it before.
+    Values are filled in as templates of keys fill them, and mean themselves whatever characters they have.
+    What is said of an event adds to what was said of it before.
 
     Raises `ConfigurationError` where it is no mapping of names to lists of patterns and tags.
     """
@@ -241,7 +242,7 @@ def _add(
                 f"{subject}, `{name}`: expected a list of patterns and tags, found `{patterns!r}`"
             )
         for each in patterns:
-            text = each.name if isinstance(each, Tag) else each
+            text: object = each.name if isinstance(each, Tag) else each
             if not isinstance(text, str) or not text:
                 raise ConfigurationError(
                     f"{subject}, `{name}`: expected a pattern or a tag, found `{each!r}`"
@@ -275,16 +276,15 @@ def _apply(known: Mapping[str, list[str | Tag]], name: str, values: Mapping[str,
             ) from None
         (tags if isinstance(each, Tag) else patterns).append(filled)
     # All that can be done is done, whatever fails.
-    found, failures = 0, []
-    for operation, targets in (
-        (_everywhere.invalidate_tags, [tags] if tags else []),
-        (_everywhere.invalidate_pattern, patterns),
-    ):
-        for target in targets:
-            try:
-                found += operation(target)  # type: ignore[operator]
-            except RetainitError as error:
-                failures.append(error)
+    found = 0
+    failures: list[BaseException] = []
+    steps = [functools.partial(invalidate_tags, tags)] if tags else []
+    steps.extend(functools.partial(invalidate_pattern, pattern) for pattern in patterns)
+    for step in steps:
+        try:
+            found += step()
+        except RetainitError as error:
+            failures.append(error)
     if failures:
         _raise(failures)
     return found

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from retainit import _native, _process, _protection
+from retainit import _native, _options, _process, _protection
 from retainit._config import (
     BackendConfig,
     BackendSpec,
@@ -31,16 +31,7 @@ from retainit._config import (
     check_tiers,
 )
 from retainit._disabled import disabled, is_disabled
-from retainit._options import (
-    UNSET,
-    Duration,
-    Unset,
-    check_duration,
-    check_name,
-    check_namespace,
-    located,
-    seconds,
-)
+from retainit._options import UNSET, Duration, Unset, check_duration, check_name, check_namespace, seconds
 from retainit._short import hint, listed, short_form
 from retainit._storage import KEYS, Storage, check
 from retainit.errors import ConfigurationError, RetainitError
@@ -247,9 +238,9 @@ def init(
         retainit.init(backend="tiered", backends=["memory", "disk"], memory_max_size=500)
         retainit.init(backend="hybrid", primary="memory", secondary="disk")
 
-    ``tag_interval`` is how long it may take until a hit in memory notices that another process has invalidated
-    one of its tags. What is said of circuit breakers holds for every backend that says nothing of its own. What an earlier
-    `init` said is forgotten; what is registered or in a file stays.
+    ``tag_interval`` is how long it may take until a hit in memory notices that another process has
+    invalidated one of its tags. What is said of circuit breakers holds for every backend that says
+    nothing of its own. What an earlier `init` said is forgotten; what is registered or in a file stays.
     """
     protection = _protection.short(
         circuit_breaker, circuit_breaker_enabled, circuit_breaker_threshold, circuit_breaker_timeout
@@ -257,7 +248,7 @@ def init(
     short = short_form(backend, backends, primary, secondary, options)
     check_duration(ttl, "option `ttl` of `init`")
     check_namespace(namespace, "option `namespace` of `init`")
-    interval = located("option `tag_interval` of `init`", _native.parse_duration, tag_interval)
+    interval = _options.located("option `tag_interval` of `init`", _native.parse_duration, tag_interval)
     with _registry.lock:
         for name in short.backends:
             if name in _registry.code:

@@ -1,4 +1,4 @@
-"""Invalidation by key, by pattern, by events of the domain; seen by other processes; told to backends that fail."""
+"""Invalidation by key, pattern and event; seen by other processes; told to backends that fail."""
 
 from __future__ import annotations
 
@@ -37,12 +37,14 @@ from retainit import DiskConfig, MemoryConfig, retain
 
 runs = []
 
-@retain(backend=[MemoryConfig(), DiskConfig(base_path="shared")], tags=["user:{user}"], key_builder="user:{user}")
+tiers = [MemoryConfig(), DiskConfig(base_path="shared")]
+
+@retain(backend=tiers, tags=["user:{user}"], key_builder="user:{user}")
 def profile(user):
     runs.append(user)
     return len(runs)
 
-@retain(backend=[MemoryConfig(), DiskConfig(base_path="shared")], tags=lambda result, user: [f"user:{user}"])
+@retain(backend=tiers, tags=lambda result, user: [f"user:{user}"])
 def orders(user):
     runs.append(user)
     return len(runs)
@@ -206,7 +208,8 @@ def test_events_that_are_wrong_are_refused() -> None:
 INVALIDATIONS = {
     "tag": "import retainit, shared; assert retainit.invalidate_tag('user:7')",
     "from a process that knows no function": (
-        "from retainit import Cache, DiskConfig; assert Cache(DiskConfig(base_path='shared')).invalidate_tag('user:7')"
+        "from retainit import Cache, DiskConfig\n"
+        "assert Cache(DiskConfig(base_path='shared')).invalidate_tag('user:7')"
     ),
 }
 
@@ -275,11 +278,12 @@ def test_a_backend_that_cannot_be_told_is_an_error_and_is_not_read(counted: Any,
     far = RecordingBackend()
     f = counted(backend=[MemoryConfig(), far], tags=["x:{x}"], key_builder="x:{x}")
     g = counted(backend=far, key_builder="y:{x}", version="g")
-    invalidate = {
+    invalidations: dict[str, Callable[[], object]] = {
         "tag": lambda: retainit.invalidate_tag("x:1"),
         "key": lambda: retainit.invalidate("x:1"),
         "pattern": lambda: retainit.invalidate_pattern("x:*"),
-    }[how]
+    }
+    invalidate = invalidations[how]
     assert (runs_of(f, 1), runs_of(g, 1)) == ([1], [1])
     for operation in ("delete", "delete_many", "clear", "scan"):
         far.fail(operation, kind="retryable")

@@ -1,4 +1,4 @@
-"""Entries that carry tags: in memory, on disk and in both; of synchronous functions and of coroutine functions."""
+"""Entries that carry tags: in memory, on disk and in both; of functions and of coroutine functions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def loops() -> Iterator[None]:
 
 
 class Runs:
-    """A cached function `f(x, y=2)`, called as if it were synchronous, whose result says which run it is from."""
+    """A cached function `f(x, y=2)`, called as if it were synchronous, that gives the number of its run."""
 
     def __init__(self, asynchronous: bool, **options: Any) -> None:
         self.runs = 0
@@ -356,7 +356,7 @@ def test_tags_that_cannot_be_told_are_an_error_with_strict(asynchronous: bool) -
     [
         (
             "x",
-            r"option `tags` of `retain`: expected a list of tags, or a function, found `'x'`; hint: write `\['x'\]`",
+            r"expected a list of tags, or a function, found `'x'`; hint: write `\['x'\]`",
         ),
         (3, "option `tags` of `retain`: expected a list of tags, or a function, found `3`"),
         ([3], "option `tags` of `retain`: expected names, templates or functions, found `3`"),
