@@ -1,9 +1,9 @@
 """Calls of asynchronous functions that are not hits.
 
 The steps are the engine's (`retainit._native.Load`); this is how they are awaited, and what every caller gets
-is in docs/freshness.md. A load runs in a task of its own, shielded from whoever asked for it: when one who waits is cancelled the others still
-get the result, and when the last one is, so is the load. Outside asyncio (trio) a load runs in the
-caller's own task, and who is cancelled there leaves the next one to start again.
+is in docs/freshness.md. A load runs in a task of its own, shielded from whoever asked for it: when one who
+waits is cancelled the others still get the result, and when the last one is, so is the load. Outside asyncio
+(trio) a load runs in the caller's own task, and who is cancelled there leaves the next one to start again.
 """
 
 from __future__ import annotations
@@ -144,10 +144,10 @@ async def _load(call: _Call, load: _native.Load, read: bool) -> Any:
         if refused is not None:
             load.land_found(refused[0])
             return refused[0]
-        found = await _turn(load)
-        if found is not None:
-            load.land_found(found[0])
-            return found[0]
+        elsewhere = await _turn(load)
+        if elsewhere is not None:
+            load.land_found(elsewhere[0])
+            return elsewhere[0]
         load.runs()
         token = load.enter()
         try:

@@ -129,9 +129,9 @@ def retain(
         key_builder: Makes the key of a call: a template such as ``"user:{user_id}"``, or a function that is
             called with the function and the bound arguments, defaults filled in, positional-only
             and ``*args`` by position and all others by keyword, and returns text. Default: all arguments.
-        tags: Names under which results are invalidated together (`invalidate_tag`): a list of templates such as
-            ``"user:{user_id}"`` and of names, or a function that is called with the result and the arguments
-            of the call and gives a list of names; or both in one list. Default: none.
+        tags: Names under which results are invalidated together (`invalidate_tag`): a list of templates such
+            as ``"user:{user_id}"`` and of names, or a function that is called with the result and the
+            arguments of the call and gives a list of names; or both in one list. Default: none.
         exclude_args: Names of parameters that are no part of the key. Default: none.
         version: Text or a number that is part of every key: raise it when results change their meaning.
             Default: empty.
@@ -165,9 +165,9 @@ def retain(
             as long. Default: as long as it takes.
         run_in_thread: Whether a synchronous function runs in a thread of its own, with the caller's context
             variables, which the timeouts need. Default: `False`.
-        lease: Whether one process at a time runs the function for a key, while the others wait for its result:
-            through the farthest of the backends that is shared and has leases, which must be there for
-            `True`. Default: where such a backend is shared with other machines or users.
+        lease: Whether one process at a time runs the function for a key, while the others wait for its
+            result: through the farthest of the backends that is shared and has leases, which must be there
+            for `True`. Default: where such a backend is shared with other machines or users.
         serializer: How results become bytes, outside the process: ``"auto"``, which keeps every value
             exactly; ``"msgpack"``, ``"json"``, ``"text"``, ``"bytes"``, ``"numpy"``, ``"arrow"``,
             ``"parquet"``, ``"csv"``, ``"pandas"`` and ``"polars"`` (which mean Parquet), ``"orjson"``,
