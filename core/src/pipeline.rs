@@ -249,7 +249,7 @@ impl<C: Caller> Call<'_, C> {
             }
         }
         let holding = caller.holding();
-        if !own && !(caller.may_block() && flights.may_wait(&holding, flight)) {
+        if !(own || caller.may_block() && flights.may_wait(&holding, flight)) {
             // Waiting would never end, or stop an event loop: better to work twice.
             function.counters.misses.fetch_add(1, Ordering::Relaxed);
             return caller.run_alone().map(Some);
