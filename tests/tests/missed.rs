@@ -228,7 +228,12 @@ impl Random {
 /// Whatever fails, whenever it comes back: what is read was set after the last invalidation.
 #[test]
 fn nothing_that_was_invalidated_is_read_whatever_fails() {
-    const SCRIPTS: [&str; 8] = [
+    // Well most of the time, so that there is something to find.
+    const SCRIPTS: [&str; 12] = [
+        "",
+        "",
+        "",
+        "",
         "",
         "",
         "* fail",
@@ -262,7 +267,7 @@ fn nothing_that_was_invalidated_is_read_whatever_fails() {
                     let _ = it.instance.clear(&key.as_bytes()[..2]);
                     valid[number / 2 * 2..][..2].iter_mut().for_each(Vec::clear);
                 }
-                10 | 11 => it.follow(&format!("{}\nnone {step}", SCRIPTS[random.below(8) as usize])),
+                10 | 11 => it.follow(&format!("{}\nnone {step}", SCRIPTS[random.below(12) as usize])),
                 12 => clock::advance(Duration::from_secs(random.below(9))),
                 _ => {
                     if let Ok(Some(text)) = it.read(&key) {
@@ -273,7 +278,7 @@ fn nothing_that_was_invalidated_is_read_whatever_fails() {
             }
             opened += usize::from(it.instance.refuses());
         }
-        assert!(found > 50 && opened > 50, "{found} found, {opened} steps with an open circuit");
+        assert!(found > 30 && opened > 30, "{found} found, {opened} steps with an open circuit");
         // In the end all is well again.
         it.follow("");
         clock::advance(MINUTE);
