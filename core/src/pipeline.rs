@@ -187,7 +187,8 @@ fn take_turn<C: Caller>(
         if mine {
             return Ok(None);
         }
-        caller.pause(turn.pause())?;
+        let Some(pause) = turn.pause() else { return Ok(None) };
+        caller.pause(pause)?;
     }
 }
 
