@@ -20,7 +20,19 @@ from plot import draw
 from report import environment, to_markdown
 
 HERE = Path(__file__).resolve().parent
-GROUPS = ("calls", "keys", "awaits", "entries", "growth", "threads", "disk", "data", "traces", "startup")
+GROUPS = (
+    "calls",
+    "keys",
+    "awaits",
+    "entries",
+    "growth",
+    "threads",
+    "disk",
+    "data",
+    "traces",
+    "startup",
+    "resilience",
+)
 # Measured once more by each further interpreter.
 PER_INTERPRETER = ("awaits",)
 

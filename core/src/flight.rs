@@ -85,7 +85,9 @@ struct State<T> {
     landing: Option<Landing<T>>,
     /// An expired value for those who cannot wait, and until when it may be served.
     fallback: Option<(Arc<T>, i64)>,
-    subscribers: Vec<Landed>,
+    subscribers: Vec<(u64, Landed)>,
+    /// How many there have ever been.
+    subscriptions: u64,
     /// Threads that sleep until it lands. Not a condition variable: a fork leaves nothing of it behind.
     sleepers: Vec<Thread>,
     /// Flights that the code under this one waits for; several when it waits from several tasks.
@@ -105,6 +107,7 @@ impl<T> Flight<T> {
                 landing: None,
                 fallback: None,
                 subscribers: Vec::new(),
+                subscriptions: 0,
                 sleepers: Vec::new(),
                 awaits: Vec::new(),
             }),
@@ -199,15 +202,28 @@ impl<T> Flight<T> {
         state.landing.clone()
     }
 
-    /// Calls `landed` once it has landed; at once if it already has.
-    pub fn subscribe(&self, landed: Landed) {
+    /// Calls `landed` once it has landed; at once if it already has. The number takes it back.
+    pub fn subscribe(&self, landed: Landed) -> u64 {
         let mut state = self.state.lock();
+        state.subscriptions += 1;
+        let number = state.subscriptions;
         if state.landing.is_none() {
-            state.subscribers.push(landed);
-            return;
+            state.subscribers.push((number, landed));
+            return number;
         }
         drop(state);
         landed();
+        number
+    }
+
+    /// Whoever subscribed under `number` waits no more.
+    pub fn unsubscribe(&self, number: u64) {
+        let mut state = self.state.lock();
+        let at = state.subscribers.iter().position(|(each, _)| *each == number);
+        let left = at.map(|at| state.subscribers.swap_remove(at));
+        drop(state);
+        // Code of the language's, dropped outside the lock.
+        drop(left);
     }
 
     /// Ends it, unless it has ended; whether this was it.
@@ -221,7 +237,7 @@ impl<T> Flight<T> {
         let sleepers = std::mem::take(&mut state.sleepers);
         drop(state);
         sleepers.iter().for_each(Thread::unpark);
-        for subscriber in subscribers {
+        for (_, subscriber) in subscribers {
             subscriber();
         }
         true

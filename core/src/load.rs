@@ -121,7 +121,9 @@ impl<S: Send + Sync> Load<S> {
             return None;
         }
         if REFRESHING.fetch_add(1, Ordering::Relaxed) < REFRESHES {
-            if let Begin::Lead(lead) = begin(flights, function, key, Purpose::Refresh) {
+            // One that was overdue is given up by that, which begins a pause.
+            let begun = begin(flights, function, key, Purpose::Refresh);
+            if let (Begin::Lead(lead), false) = (begun, function.pauses.holds(key.local())) {
                 let load = Self::new(function, key.clone(), first, lead);
                 load.met.store(true, Ordering::Relaxed);
                 return Some(load);
@@ -247,7 +249,8 @@ impl<S: Send + Sync> Load<S> {
         if self.flight.purpose() == Purpose::Replace {
             return None;
         }
-        Turn::of(&self.function, &self.tiers, &self.key, &self.held, wake)
+        let deadline = overdue_at(&self.function, &self.flight);
+        Turn::of(&self.function, &self.tiers, &self.key, &self.held, deadline, wake)
     }
 
     /// The function begins to run.

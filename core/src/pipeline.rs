@@ -187,7 +187,8 @@ fn take_turn<C: Caller>(
         if mine {
             return Ok(None);
         }
-        caller.pause(turn.pause())?;
+        let Some(pause) = turn.pause() else { return Ok(None) };
+        caller.pause(pause)?;
     }
 }
 
@@ -249,7 +250,7 @@ impl<C: Caller> Call<'_, C> {
             }
         }
         let holding = caller.holding();
-        if !own && !(caller.may_block() && flights.may_wait(&holding, flight)) {
+        if !(own || caller.may_block() && flights.may_wait(&holding, flight)) {
             // Waiting would never end, or stop an event loop: better to work twice.
             function.counters.misses.fetch_add(1, Ordering::Relaxed);
             return caller.run_alone().map(Some);

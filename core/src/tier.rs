@@ -93,6 +93,9 @@ impl CallKey {
     }
 }
 
+/// What was found for each of many keys.
+pub type Each<O> = Vec<Result<Option<Found<O>>>>;
+
 /// A value that was found.
 pub struct Found<O> {
     /// The object.
@@ -267,7 +270,7 @@ impl Tier {
         language: &L,
         keys: &[(&CallKey, Reading<'_>)],
         mut unreadable: impl FnMut(Error),
-    ) -> Result<Vec<Result<Option<Found<L::Object>>>>> {
+    ) -> Result<Each<L::Object>> {
         let spelled: Vec<Option<Cow<'_, [u8]>>> = keys.iter().map(|(key, _)| self.key(key)).collect();
         let asked: Vec<&[u8]> = spelled.iter().flatten().map(|key| &**key).collect();
         let items = if asked.is_empty() {

@@ -8,7 +8,6 @@ use crate::function::Function;
 use crate::lease::{Lease, Wait, Wake};
 use crate::lock::Mutex;
 use crate::tier::{CallKey, Tier};
-use retainit_plugin_api::abi::call::NEVER;
 use retainit_plugin_api::abi::capability;
 
 /// The lease of a load, once it has it. Dropping it gives the lease back without waiting for that.
@@ -47,12 +46,13 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The wait of a load; `None` where it needs no turn. `wake` is called when this process gives the lease back.
+    /// The wait of a load until `deadline` on the monotonic clock; `None` where it needs no turn. `wake` is called when this process gives the lease back.
     pub(crate) fn of(
         function: &Arc<Function>,
         tiers: &[Tier],
         key: &CallKey,
         held: &Held,
+        deadline: i64,
         wake: impl Fn() -> Wake + Send + Sync + 'static,
     ) -> Option<Self> {
         let wanted = match function.policy().lease {
@@ -62,7 +62,7 @@ impl Turn {
                     && !tier.instance().has(capability::PRIVATE)
             }),
         };
-        let wait = wanted.then(|| Wait::of_load(tiers, key, NEVER, wake)).flatten()?;
+        let wait = wanted.then(|| Wait::of_load(tiers, key, deadline, wake)).flatten()?;
         Some(Turn { wait, held: held.clone(), function: function.clone() })
     }
 
@@ -82,8 +82,9 @@ impl Turn {
         }
     }
 
-    /// How long to wait before the next attempt.
-    pub fn pause(&mut self) -> Duration {
-        self.wait.pause().unwrap_or_default()
+    /// How long to wait before the next attempt; `None` where the hard timeout has passed, so that the function
+    /// runs without a turn.
+    pub fn pause(&mut self) -> Option<Duration> {
+        self.wait.pause()
     }
 }

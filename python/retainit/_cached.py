@@ -97,7 +97,7 @@ def make(function: Any, options: dict[str, Any], typed: bool | None) -> Any:
             "drive": drive,
             "lease": options.get("lease"),
             "resolve": _resolve,
-            **freshness,
+            **freshness,  # type: ignore[typeddict-item]  # checked where it is made
             **tags,
         },
     )
@@ -136,8 +136,8 @@ def _resolve(cached: Any) -> None:
         tiers.append((tier.backend, storage_format(storage, tier.private), seconds, namespace))
     if options.get("lease") and not any({"lease", "shared"} <= tier[0].capabilities for tier in tiers):
         raise ConfigurationError(
-            f"option `lease` of `retain` on `{qualified_name(cached)}`: expected a shared backend with leases, "
-            f"such as `DiskConfig()`, found {', '.join(f'`{tier[0].type}`' for tier in tiers)}"
+            f"option `lease` of `retain` on `{qualified_name(cached)}`: expected a shared backend with "
+            f"leases, such as `DiskConfig()`, found {', '.join(f'`{tier[0].type}`' for tier in tiers)}"
         )
     version = str(options["version"])
     if any(tier[0].is_outside for tier in tiers):

@@ -1,9 +1,9 @@
 """Calls of asynchronous functions that are not hits.
 
 The steps are the engine's (`retainit._native.Load`); this is how they are awaited, and what every caller gets
-is in docs/freshness.md. A load runs in a task of its own, shielded from whoever asked for it: when one who waits is cancelled the others still
-get the result, and when the last one is, so is the load. Outside asyncio (trio) a load runs in the
-caller's own task, and who is cancelled there leaves the next one to start again.
+is in docs/freshness.md. A load runs in a task of its own, shielded from whoever asked for it: when one who
+waits is cancelled the others still get the result, and when the last one is, so is the load. Outside asyncio
+(trio) a load runs in the caller's own task, and who is cancelled there leaves the next one to start again.
 """
 
 from __future__ import annotations
@@ -105,6 +105,7 @@ def refresh(
         task = loop.create_task(_refresh(call, load))
         _refreshes.add(task)
         task.add_done_callback(_refreshes.discard)
+        task.add_done_callback(functools.partial(_ended, load))
     elif _on_trio():
         import trio
 
@@ -144,10 +145,10 @@ async def _load(call: _Call, load: _native.Load, read: bool) -> Any:
         if refused is not None:
             load.land_found(refused[0])
             return refused[0]
-        found = await _turn(load)
-        if found is not None:
-            load.land_found(found[0])
-            return found[0]
+        elsewhere = await _turn(load)
+        if elsewhere is not None:
+            load.land_found(elsewhere[0])
+            return elsewhere[0]
         load.runs()
         token = load.enter()
         try:
@@ -159,8 +160,8 @@ async def _load(call: _Call, load: _native.Load, read: bool) -> Any:
             raise
         finally:
             load.leave(token)
-        if load.keeps(value, call.arguments, call.keywords):
-            await _off_loop(load.may_block, load.store)
+        blocks = load.keeps(value, call.arguments, call.keywords)
+        await _off_loop(blocks, load.store)
     except BaseException as error:
         fallback = load.fail(error, kept)
         if fallback is not None:
@@ -178,7 +179,10 @@ async def _turn(load: _native.Load) -> tuple[Any] | None:
         found = await _off_loop(load.may_block, load.look_again)
         if mine or found is not None:
             return found
-        await _sleep(turn.pause())
+        pause = turn.pause()
+        if pause is None:
+            break
+        await _sleep(pause)
     return None
 
 
@@ -207,7 +211,7 @@ def _start(call: _Call, load: _native.Load, read: bool) -> asyncio.Task[Any] | N
     task = loop.create_task(_load(call, load, read))
     with _lock:
         _running[load.id] = _Running(loop, task)
-    task.add_done_callback(functools.partial(_ended, load.id))
+    task.add_done_callback(functools.partial(_ended, load))
     return task
 
 
@@ -238,12 +242,15 @@ def _leave(flight: int) -> bool:
         return running.waiters == 0 and not running.goes_on
 
 
-def _ended(flight: int, task: asyncio.Task[Any]) -> None:
+def _ended(load: _native.Load, task: asyncio.Task[Any]) -> None:
     with _lock:
-        running = _running.get(flight)
+        running = _running.get(load.id)
         if running is not None and running.task is task:
-            del _running[flight]
-    if not task.cancelled():
+            del _running[load.id]
+    if task.cancelled():
+        # It may have been before its first step: then nothing has freed those who wait.
+        load.fail(asyncio.CancelledError(), False)
+    else:
         # Those who waited have got it; a leader that was cancelled must not leave a warning behind.
         task.exception()
 

@@ -29,7 +29,7 @@ def check_exceptions(value: object, subject: str) -> None:
             if ttl is not None and ttl is not UNSET:
                 located(subject, _native.parse_duration, ttl)
     else:
-        classes = value if isinstance(value, (tuple, list)) else (value,)
+        classes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     for each in classes or (value,):
         if not (isinstance(each, type) and issubclass(each, Exception)):
             raise ConfigurationError(

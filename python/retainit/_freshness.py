@@ -42,13 +42,13 @@ def check(options: Mapping[str, Any]) -> None:
     if soft is not None:
         if hard is not None and soft >= hard:
             raise ConfigurationError(
-                f"{_of('soft_timeout')}: expected less than the `hard_timeout` of `{options['hard_timeout']!r}`, "
-                f"found `{options['soft_timeout']!r}`"
+                f"{_of('soft_timeout')}: expected less than the `hard_timeout` of "
+                f"`{options['hard_timeout']!r}`, found `{options['soft_timeout']!r}`"
             )
         if seconds.get("stale_if_error", 0.0) <= seconds.get("stale_ttl", 0.0):
             raise ConfigurationError(
-                f"{_of('soft_timeout')}: expected `stale_if_error` beside it, longer than `stale_ttl`, since it is "
-                f"how long a caller waits where there is an expired value to fall back on"
+                f"{_of('soft_timeout')}: expected `stale_if_error` beside it, longer than `stale_ttl`, since "
+                f"it is how long a caller waits where there is an expired value to fall back on"
             )
     if options["run_in_thread"] and not (soft or hard):
         raise ConfigurationError(
@@ -65,14 +65,14 @@ def check_function(options: Mapping[str, Any], name: str, asynchronous: bool) ->
     threaded = options.get("run_in_thread", False)
     if asynchronous and threaded:
         raise ConfigurationError(
-            f"{_of('run_in_thread')} on `{name}`: expected a synchronous function, found a coroutine function, "
-            f"which needs no thread for its timeouts"
+            f"{_of('run_in_thread')} on `{name}`: expected a synchronous function, found a coroutine "
+            f"function, which needs no thread for its timeouts"
         )
     for timeout in ("soft_timeout", "hard_timeout"):
         if options.get(timeout) is not None and not asynchronous and not threaded:
             raise ConfigurationError(
-                f"{_of(timeout)} on `{name}`: a synchronous function can only be left behind where it runs in a "
-                f"thread of its own; hint: `run_in_thread=True`"
+                f"{_of(timeout)} on `{name}`: a synchronous function can only be left behind where it runs "
+                f"in a thread of its own; hint: `run_in_thread=True`"
             )
 
 

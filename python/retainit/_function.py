@@ -165,9 +165,9 @@ def retain(
             as long. Default: as long as it takes.
         run_in_thread: Whether a synchronous function runs in a thread of its own, with the caller's context
             variables, which the timeouts need. Default: `False`.
-        lease: Whether one process at a time runs the function for a key, while the others wait for its result:
-            through the farthest of the backends that is shared and has leases, which must be there for
-            `True`. Default: where such a backend is shared with other machines or users.
+        lease: Whether one process at a time runs the function for a key, while the others wait for its
+            result: through the farthest of the backends that is shared and has leases, which must be there
+            for `True`. Default: where such a backend is shared with other machines or users.
         serializer: How results become bytes, outside the process: ``"auto"``, which keeps every value
             exactly; ``"msgpack"``, ``"json"``, ``"text"``, ``"bytes"``, ``"numpy"``, ``"arrow"``,
             ``"parquet"``, ``"csv"``, ``"pandas"`` and ``"polars"`` (which mean Parquet), ``"orjson"``,

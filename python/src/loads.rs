@@ -1,5 +1,6 @@
 //! The steps of a load, for the driver of asynchronous calls (`retainit._drive`).
 
+mod flight;
 pub mod many;
 
 use std::sync::atomic::Ordering;
@@ -8,13 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use retainit_core::abi::call::NEVER;
-use retainit_core::clock;
-use retainit_core::flight::{Flight as CoreFlight, Landing};
-use retainit_core::freshness::later;
-use retainit_core::function::Function as Engine;
+use retainit_core::flight::Flight as CoreFlight;
 use retainit_core::lease::Wake;
-use retainit_core::load::{self, Answer, Given, Life, Load as CoreLoad, Step};
+use retainit_core::load::{Answer, Life, Load as CoreLoad, Step};
 use retainit_core::turn::Turn as CoreTurn;
 
 use crate::caller::{self, Objects, Shared, FLIGHTS};
@@ -22,7 +19,8 @@ use crate::errors;
 use crate::function;
 use crate::handle;
 use crate::miss::Key;
-use crate::outcall;
+
+pub use flight::Flight;
 
 /// A value that was found, which has been counted.
 type Found = Arc<Mutex<Option<Py<PyAny>>>>;
@@ -53,27 +51,6 @@ pub struct Load {
     has_tags: bool,
 }
 
-/// A load that somebody else leads, or that goes on while its caller waits no longer than it has to.
-#[pyclass(module = "retainit._native", frozen)]
-pub struct Flight {
-    function: Py<PyAny>,
-    engine: Arc<Engine>,
-    flight: Arc<CoreFlight<Shared>>,
-    /// Whether it is the caller's own.
-    #[pyo3(get)]
-    own: bool,
-    /// Whether the caller takes what tiers have.
-    reads: bool,
-    /// When the caller's call began, on the monotonic clock.
-    entered: i64,
-    /// What its leader found, where it is the caller's own.
-    led: Found,
-    /// Whether the caller has waited long enough, and falls back.
-    impatient: Mutex<Option<Arc<Shared>>>,
-    /// Flights that were declared to wait for this one.
-    holding: Mutex<Vec<Arc<CoreFlight<Shared>>>>,
-}
-
 /// A wait for the turn to run a function among processes: attempts, with pauses in between.
 #[pyclass(module = "retainit._native", frozen)]
 pub struct Turn(Mutex<Option<CoreTurn>>);
@@ -89,9 +66,9 @@ impl Turn {
         mine.map_err(|error| errors::from_core(&error))
     }
 
-    /// Seconds to wait before the next attempt.
-    fn pause(&self) -> f64 {
-        lock(&self.0).as_mut().map_or(0.0, |turn| turn.pause().as_secs_f64())
+    /// Seconds to wait before the next attempt; `None` where the function is to run without a turn.
+    fn pause(&self) -> Option<f64> {
+        lock(&self.0).as_mut()?.pause().map(|pause| pause.as_secs_f64())
     }
 }
 
@@ -190,7 +167,7 @@ impl Load {
         }
     }
 
-    /// Finds out whether a result is to be stored, and for how long.
+    /// Finds out whether a result is to be stored, and for how long; whether storing it may block.
     fn keeps(
         &self,
         py: Python<'_>,
@@ -207,7 +184,7 @@ impl Load {
         *lock(&self.kept) = Some((value, life));
         // One that is not kept may have to replace one that was.
         let met = self.with(py, |load, _, _| load.has_met())?;
-        Ok(life != Life::Unkept || met)
+        Ok(self.may_block && (life != Life::Unkept || met))
     }
 
     /// The same for what the function raised.
@@ -293,6 +270,7 @@ impl Load {
             entered,
             led: self.found.clone(),
             impatient: Mutex::default(),
+            subscribed: Mutex::default(),
             holding: Mutex::default(),
         })
     }
@@ -320,111 +298,6 @@ impl Load {
         let object = caller::unshare(py, &shared).ok()?.unbind();
         *lock(&self.fallback) = Some(shared);
         Some(object)
-    }
-}
-
-#[pymethods]
-impl Flight {
-    /// Whether this context may wait for it: waiting must not close a circle. What is declared here is
-    /// taken back by `waited`.
-    fn may_wait(&self, py: Python<'_>) -> bool {
-        let holding = caller::holding(py);
-        if !FLIGHTS.may_wait(&holding, &self.flight) {
-            return false;
-        }
-        *lock(&self.holding) = holding;
-        true
-    }
-
-    /// Takes back what `may_wait` declared.
-    fn waited(&self) {
-        let holding = std::mem::take(&mut *lock(&self.holding));
-        FLIGHTS.waited(&holding, &self.flight);
-    }
-
-    /// Calls `callback()` once it has landed, on the thread that landed it; at once if it has.
-    fn subscribe(&self, callback: Py<PyAny>) {
-        self.flight.subscribe(Box::new(move || {
-            // At the end of the interpreter nobody waits any more.
-            Python::try_attach(|py| {
-                if let Err(error) = outcall::call(callback.bind(py), (), None) {
-                    error.write_unraisable(py, Some(callback.bind(py)));
-                }
-            });
-        }));
-    }
-
-    /// How long to wait in seconds before `expire` is to be asked; `None`: until it lands.
-    fn patience(&self) -> Option<f64> {
-        let rules = &self.engine.policy().rules;
-        rules.limit_waits().then(|| {
-            let now = clock::monotonic();
-            let soft = if self.reads { later(self.entered, rules.soft_timeout) } else { NEVER };
-            let hard = later(self.flight.started(), rules.hard_timeout);
-            clock::glance(if now < soft { soft.min(hard) } else { hard }).as_secs_f64()
-        })
-    }
-
-    /// Whether the caller need not wait any more, because the function's rules say so.
-    fn expire(&self) -> bool {
-        let rules = &self.engine.policy().rules;
-        if load::is_overdue(&self.engine, &self.flight) {
-            load::give_up(&FLIGHTS, &self.engine, &self.flight);
-            return true;
-        }
-        if !self.reads || clock::monotonic() < later(self.entered, rules.soft_timeout) {
-            return false;
-        }
-        let fallback = self.flight.fallback();
-        let expired = fallback.is_some();
-        *lock(&self.impatient) = fallback;
-        expired
-    }
-
-    /// What the caller gets: `(value,)`, or `None` if it has to start again.
-    ///
-    /// Raises what the function raised, and `LoadTimeoutError`.
-    fn landing(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>,)>> {
-        if let Some(found) = lock(&self.led).take() {
-            return Ok(Some((found,)));
-        }
-        let impatient = lock(&self.impatient).take().map(|value| Landing::FellBack(value, None));
-        let Some(landing) = self.flight.landing().or(impatient) else { return Ok(None) };
-        match load::given(&self.engine, &self.flight, landing, self.own, self.reads) {
-            Given::Shared(shared) => caller::unshare(py, &shared).map(|value| Some((value.unbind(),))),
-            Given::TimedOut => Err(caller::timed_out(function::of(self.function.bind(py))?.cold()?, false)),
-            Given::Found | Given::Nothing => Ok(None),
-        }
-    }
-
-    /// Whether it found a value that everybody who waited is to `reread`.
-    #[getter]
-    fn found(&self) -> bool {
-        self.reads && !self.own && matches!(self.flight.landing(), Some(Landing::Found))
-    }
-
-    /// Whether there may be an answer beside it, so that the caller is to `reread` before it waits.
-    #[getter]
-    fn replaces(&self) -> bool {
-        self.reads && self.flight.replaces()
-    }
-
-    /// Reads what the load found, or has not replaced yet, as `(value,)`; `None` if there is no answer.
-    fn reread(&self, py: Python<'_>, key: &Bound<'_, Key>) -> PyResult<Option<(Py<PyAny>,)>> {
-        let key = key.get();
-        let cold = function::of(self.function.bind(py))?.cold()?;
-        let objects = Objects::new(py, cold, key.keep.as_ref().map(|keep| keep.bind(py).clone()));
-        let found = load::reread(&self.engine, &objects, &key.call, &self.flight, value);
-        // SAFETY: attached, no lock held.
-        unsafe { handle::drain() };
-        objects.interrupted()?;
-        Ok(found.map_err(|error| errors::from_core(&error))?.map(|found| (found.unbind(),)))
-    }
-
-    /// Identifies the flight while it lasts.
-    #[getter]
-    fn id(&self) -> usize {
-        Arc::as_ptr(&self.flight) as usize
     }
 }
 
@@ -467,6 +340,7 @@ pub fn begin<'py>(
                 entered,
                 led: Found::default(),
                 impatient: Mutex::default(),
+                subscribed: Mutex::default(),
                 holding: Mutex::default(),
             };
             Ok(Bound::new(py, flight)?.into_any())

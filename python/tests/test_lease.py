@@ -145,7 +145,7 @@ def test_a_backend_that_cannot_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"`lease` of `retain` on .*found `memory`"):
         function()
     with pytest.raises(ConfigurationError, match="option `lease` of `retain`: expected `True`"):
-        retain(lease="yes")(lambda: 1)
+        retain(lease="yes")(lambda: 1)  # type: ignore[call-overload]
 
 
 def test_trio_takes_its_turn() -> None:

@@ -28,6 +28,7 @@ from retainit import (
     TieredConfig,
     _native,
     _registry,
+    _waits,
 )
 
 Python = Callable[..., str]
@@ -290,6 +291,20 @@ def test_a_release_rings_for_who_waits_in_this_process(cache: Cache) -> None:
     with lock:
         pass
     assert rung == ["a", "b"]
+
+
+def test_a_ring_from_any_thread_ends_a_wait_or_the_next_one(run: Run) -> None:
+    async def main() -> None:
+        rung = _waits.bell()
+        threading.Timer(0.01, rung.ring).start()
+        await rung.wait(60)
+        rung.ring()
+        await rung.wait(60)
+        await rung.wait(0.001)
+
+    started = time.monotonic()
+    run(main)
+    assert time.monotonic() - started < 50
 
 
 # --- misuse ---------------------------------------------------------------------------------------

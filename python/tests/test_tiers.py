@@ -60,14 +60,15 @@ def test_each_tier_keeps_as_long_as_it_says(cached: Any, clock: Any) -> None:
     assert call(1) == [1, 1]
     for seconds, reads in [(9, 1), (2, 1), (85, 1), (200, 1), (650, 1)]:
         clock.advance(seconds)
-        assert call(1) == [1, 1] and len(runs) == reads
+        assert call(1) == [1, 1]
+        assert len(runs) == reads
     clock.advance(100)
     assert call(1) == [1, 2], "past the longest of them"
 
 
 def test_what_moves_up_keeps_its_end(cached: Any, clock: Any) -> None:
     memory, near, far = three()
-    call, runs = cached(backend=[memory, near, far])
+    call, _ = cached(backend=[memory, near, far])
     call(1)
     clock.advance(995)
     assert call(1) == [1, 1], "from the farthest, 5 seconds before its end"
@@ -76,7 +77,7 @@ def test_what_moves_up_keeps_its_end(cached: Any, clock: Any) -> None:
 
 
 def test_a_function_s_own_ttl_counts_everywhere(cached: Any, clock: Any) -> None:
-    call, runs = cached(backend=list(three()), ttl=50)
+    call, _ = cached(backend=list(three()), ttl=50)
     call(1)
     clock.advance(49)
     assert call(1) == [1, 1]
@@ -94,16 +95,18 @@ def test_tiers_of_tiers_are_one_list(cached: Any) -> None:
 
 def test_writes_go_through_and_reads_fill(cached: Any) -> None:
     memory, near, far = three()
-    call, runs = cached(backend=[memory, near, far])
+    call, _ = cached(backend=[memory, near, far])
     call(1)
     for tiers in ([near], [far]):
         alone, others = cached(backend=tiers)
-        assert alone(1) == [1, 1] and others == [], "each has it"
+        assert alone(1) == [1, 1]
+        assert others == [], "each has it"
     near_again = DiskConfig(base_path="empty")
     filled, others = cached(backend=[near_again, far])
     assert filled(1) == [1, 1]
     alone, more = cached(backend=[near_again])
-    assert alone(1) == [1, 1] and others + more == [], "reading has filled it"
+    assert alone(1) == [1, 1]
+    assert others + more == [], "reading has filled it"
 
 
 @pytest.mark.parametrize("broken", [0, 1, 2])

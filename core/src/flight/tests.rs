@@ -117,3 +117,36 @@ fn a_forked_child_starts_with_no_flights() {
     assert!(follower.landing().is_none());
     drop(lead(&flights, b"k"));
 }
+
+#[test]
+fn a_load_that_two_gave_up_was_lost_to_invalidations() {
+    let flights = Arc::new(Flights::<u32>::default());
+    let leader = lead(&flights, b"k");
+    assert!(flights.give_up(leader.flight()));
+    assert!(!flights.give_up(leader.flight()), "the first one did");
+    drop(flights.fence(&Scope::Key(b"k".to_vec())));
+    assert!(leader.flight().write(|| ()).is_none());
+}
+
+#[test]
+fn a_load_that_was_given_up_as_it_ended_is_not_listed_for_ever() {
+    let flights = Arc::new(Flights::<u32>::default());
+    let leader = lead(&flights, b"k");
+    let flight = leader.flight().clone();
+    leader.share(Arc::new(1));
+    assert!(!flights.give_up(&flight));
+    assert!(!flights.has_strays(lead(&flights, b"k").flight()));
+}
+
+#[test]
+fn a_stray_supersedes_those_that_began_before_it_and_no_later_one() {
+    let flights = Arc::new(Flights::<u32>::default());
+    let [first, second, third] = [(); 3].map(|()| {
+        let leader = lead(&flights, b"k");
+        flights.give_up(leader.flight());
+        leader
+    });
+    flights.supersede(second.flight());
+    let fenced = [&first, &second, &third].map(|leader| leader.flight().is_fenced());
+    assert_eq!(fenced, [true, false, false]);
+}

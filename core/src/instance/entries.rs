@@ -41,14 +41,13 @@ impl Instance {
     pub fn set(&self, key: &[u8], value: Value, ttl: i64) -> Result<()> {
         match self.enqueue(key, value, ttl) {
             Ok(queued) => queued,
-            Err(value) => self.store(key, value, ttl),
+            Err(value) => self.store(key, value, ttl, self.mark()),
         }
     }
 
-    /// As [`Instance::set`], past the queue.
-    pub(super) fn store(&self, key: &[u8], value: Value, ttl: i64) -> Result<()> {
+    /// As [`Instance::set`], past the queue. The write was decided on at `mark`, see [`Instance::mark`].
+    pub(super) fn store(&self, key: &[u8], value: Value, ttl: i64, mark: u64) -> Result<()> {
         let set = self.need(self.table.set, "set")?;
-        let mark = self.mark();
         let request = |entries: Vec<(Vec<u8>, Value, i64)>| match entries.into_iter().next() {
             Some((key, value, ttl)) => Request::Set { key, value, ttl },
             None => Request::Ping,

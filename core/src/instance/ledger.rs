@@ -51,7 +51,8 @@ impl Instance {
 
     fn look_up(&self, guard: &Guard, key: &[u8]) -> Known {
         let ledger = guard.ledger.lock();
-        if let Some(queued) = ledger.behind.get(key) {
+        let covered = ledger.missed.covers(key);
+        if let Some(queued) = ledger.behind.get(key, !covered) {
             if queued.expires <= clock::monotonic() {
                 return Known::Absent;
             }
@@ -71,7 +72,6 @@ impl Instance {
                 Known::Waiting(Item { value: own(value), expires, token: Token::default() })
             });
         }
-        let covered = ledger.missed.covers(key);
         drop(ledger);
         if !covered {
             return Known::Nothing;
@@ -132,7 +132,8 @@ impl Instance {
         let mut seen = gone.len();
         while guard.ledger.lock().behind.is_writing(scope) {
             seen = seen.max(1);
-            if clock::monotonic() >= deadline {
+            // While the circuit is open nobody is held up: it is as if the invalidation was missed.
+            if clock::monotonic() >= deadline || guard.breaker.refuses(clock::monotonic) {
                 return (seen, false);
             }
             pause(round);
@@ -184,19 +185,14 @@ impl Instance {
     /// Before an operation that looks at what is stored: brings the backend up to date about `key`.
     pub(super) fn settle(&self, key: &[u8]) -> Result<()> {
         let Some(guard) = self.marked() else { return Ok(()) };
-        let scope = Scope::Key(key.to_vec());
-        let waiting = guard.with_ledger(|ledger| ledger.behind.remove(&scope)).pop();
-        if let Some(Queued { value, expires }) = waiting {
-            self.store(key, value, left(expires, clock::monotonic()))?;
-        }
-        self.unqueue(guard, &scope);
+        self.drain_within(WRITING);
         let (covered, before) = {
             let ledger = guard.ledger.lock();
             (ledger.missed.covers(key), ledger.missed.last())
         };
         if covered {
             let removed = self.remove(key);
-            self.invalidated(scope, true, before, &removed);
+            self.invalidated(Scope::Key(key.to_vec()), true, before, &removed);
             removed?;
         }
         Ok(())
@@ -207,8 +203,9 @@ impl Instance {
         let Some(guard) = self.marked() else { return true };
         let mut round = 0;
         loop {
-            let next = guard.with_ledger(|ledger| ledger.behind.next());
-            let Some((key, value, expires)) = next else {
+            // Together: an invalidation that is missed from here on is not made up for by this write.
+            let next = guard.with_ledger(|ledger| Some((ledger.behind.next()?, ledger.missed.last())));
+            let Some(((key, value, expires), mark)) = next else {
                 if guard.ledger.lock().behind.is_empty() {
                     return true;
                 }
@@ -221,7 +218,7 @@ impl Instance {
                 continue;
             };
             let left = left(expires, clock::monotonic());
-            let outcome = if left > 0 { self.store(&key, value, left) } else { Ok(()) };
+            let outcome = if left > 0 { self.store(&key, value, left, mark) } else { Ok(()) };
             drop(guard.with_ledger(|ledger| ledger.behind.written()));
             if let Err(error) = outcome {
                 self.lost(guard, 1, &error.to_string());

@@ -143,7 +143,7 @@ pub fn store<L: Language, S: Send + Sync>(
     let mut writes = Vec::new();
     for ((load, language), (object, life)) in loads.iter().zip(results) {
         // The hard timeout is one of a run of the function: somebody who joined may have given up by it.
-        if !load.succeeds(flights, *language, load.has_timed_out() && load.is_late()) {
+        if !load.succeeds(flights, *language, load.was_given_up() && load.is_late()) {
             continue;
         }
         if *life == Life::Unkept && load.has_met() {

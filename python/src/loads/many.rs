@@ -59,13 +59,16 @@ fn spelled(call: Bound<'_, PyAny>) -> PyResult<Spelled<'_>> {
 /// A call that is to be answered otherwise: its index, its arguments, its key if it has one.
 type Missing<'py> = (usize, Spelled<'py>, Option<Key>);
 
+/// The answer of each call, where there is one.
+type Answers<'py> = Vec<Option<Bound<'py, PyAny>>>;
+
 /// What the nearest tier has for each call, where that is only a look; and what it has not, where the
 /// results have `None`.
 #[pyfunction]
 pub fn look_many<'py>(
     function: &Bound<'py, PyAny>,
     calls: &Bound<'py, PyList>,
-) -> PyResult<(Vec<Option<Bound<'py, PyAny>>>, Vec<Missing<'py>>)> {
+) -> PyResult<(Answers<'py>, Vec<Missing<'py>>)> {
     let py = function.py();
     let this = function::of(function)?;
     miss::resolve(function, this)?;

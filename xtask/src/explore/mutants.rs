@@ -114,7 +114,7 @@ pub const MUTANTS: [Mutant; 21] = [
     Mutant {
         name: "no load is born fenced",
         file: TABLE,
-        right: "let fenced = shard.invalidating.iter().any(|(_, scope)| scope.covers(key));",
+        right: "let fenced = shard.invalidating.iter().any(|(_, covers)| covers(key));",
         wrong: "let fenced = false;",
     },
     Mutant {
@@ -145,8 +145,8 @@ pub const MUTANTS: [Mutant; 21] = [
     Mutant {
         name: "a load that is being fenced cannot be found",
         file: TABLE,
-        right: "strays.iter().filter(|stray| scope.covers(&stray.key)).cloned()",
-        wrong: "strays.extract_if(.., |stray| scope.covers(&stray.key))",
+        right: "strays.iter().filter(|stray| covers(&stray.key)).cloned()",
+        wrong: "strays.extract_if(.., |stray| covers(&stray.key))",
     },
     Mutant {
         name: "a load that is given up cannot be found",
