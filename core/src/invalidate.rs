@@ -41,17 +41,20 @@ pub struct Outcome {
 }
 
 impl Places {
-    /// The backends `named`, nearest first, with a namespace for each; with `everywhere` also those of all
-    /// functions. Of other namespaces than `namespace`, if it is given, there are none.
+    /// The backends `named`, nearest first, with a namespace for each, and all tiers of functions that use one of
+    /// them, or of all functions with `everywhere`. Of other namespaces than `namespace`, if it is given, there are none.
     pub fn new(named: Vec<(Arc<Instance>, String)>, everywhere: bool, namespace: Option<&str>) -> Self {
         let mut places = Places::default();
         for (depth, (instance, namespace)) in named.into_iter().enumerate() {
             places.add(&instance, &namespace, depth);
         }
-        let functions = Function::all();
-        for function in &functions {
-            for (depth, tier) in function.tiers().iter().enumerate() {
-                if everywhere || places.has(tier.instance()) {
+        let backends: Vec<Arc<Instance>> = places.places.iter().map(|place| place.instance.clone()).collect();
+        for function in &Function::all() {
+            let tiers = function.tiers();
+            let uses = |tier: &Tier| backends.iter().any(|backend| Arc::ptr_eq(backend, tier.instance()));
+            // Its other tiers too: what they have comes from here.
+            if everywhere || tiers.iter().any(uses) {
+                for (depth, tier) in tiers.iter().enumerate() {
                     places.add(tier.instance(), tier.namespace(), depth);
                 }
             }
@@ -77,10 +80,6 @@ impl Places {
                 self.places.push(Place { instance: instance.clone(), namespace: namespace.to_owned(), depth })
             }
         }
-    }
-
-    fn has(&self, instance: &Arc<Instance>) -> bool {
-        self.places.iter().any(|place| Arc::ptr_eq(&place.instance, instance))
     }
 
     fn covers(&self, tier: &Tier) -> bool {

@@ -133,11 +133,14 @@ impl Tag {
     /// Ends it, in the process.
     fn die(&self) {
         let _gate = fork::enter();
-        {
-            let _sources = self.sources.lock();
-            self.until.store(DEAD, Ordering::Release);
-        }
+        self.mark();
         self.forget();
+    }
+
+    /// What [`Tag::die`] does first, inside the gate: whether it had not been done.
+    fn mark(&self) -> bool {
+        let _sources = self.sources.lock();
+        self.until.swap(DEAD, Ordering::AcqRel) != DEAD
     }
 
     /// Takes it out of the table, inside the gate.
@@ -234,15 +237,14 @@ pub fn end(namespace: &str, names: &[&str]) -> Vec<bool> {
 
 fn take(namespace: &str, name: &str) -> bool {
     let key = key::tag_key(namespace, name);
-    let taken = {
-        let _gate = fork::enter();
-        TABLE.lock().remove(&*key).and_then(|tag| tag.upgrade())
-    };
-    taken.is_some_and(|tag| {
-        let carried = !tag.is_dead();
-        tag.die();
-        carried
-    })
+    let _gate = fork::enter();
+    let mut table = TABLE.lock();
+    // One step for whoever invalidates the same: who does not find it here finds it ended.
+    let taken = table.remove(&*key).and_then(|tag| tag.upgrade());
+    let carried = taken.as_ref().is_some_and(|tag| tag.mark());
+    drop(table);
+    drop(taken);
+    carried
 }
 
 /// How many tags something carries.

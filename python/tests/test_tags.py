@@ -21,11 +21,13 @@ from retainit import (
     _native,
     retain,
 )
+from retainit.testing import RecordingBackend
 
 BACKENDS: dict[str, Callable[[], Any]] = {
     "memory": lambda: MemoryConfig(),
     "disk": lambda: DiskConfig(base_path="disk"),
     "both": lambda: [MemoryConfig(), DiskConfig(base_path="both")],
+    "later": lambda: [MemoryConfig(), RecordingBackend(answers="later")],
     "disks": lambda: [DiskConfig(base_path="near"), DiskConfig(base_path="far")],
 }
 
@@ -311,6 +313,11 @@ def test_a_cache_invalidates_what_uses_it() -> None:
     f(1), g(1)
     assert Cache(one).invalidate_tag("x:1")
     assert [f(1), g(1)] == [2, 1]
+    h = Runs(False, backend=[one, two], tags=["x:{x}"], version="h")
+    h(1)
+    # The nearer tier has what comes from there.
+    assert Cache(two).invalidate_tag("x:1")
+    assert [h(1), g(1)] == [2, 2]
 
 
 def test_the_same_for_coroutines(backend: Any) -> None:

@@ -84,6 +84,22 @@ fn threads_that_intern_and_end_one_name_agree() {
     assert!(!TABLE.lock().contains_key(&*key::tag_key("threads", "a")));
 }
 
+#[test]
+fn who_is_told_that_a_tag_has_ended_never_finds_it_good() {
+    // Two invalidate the same at once: the second must not return before the first has come so far.
+    for _ in 0..2_000 {
+        let tag = Tag::intern("twice", "a");
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    end("twice", &["a"]);
+                    assert!(tag.is_dead());
+                });
+            }
+        });
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Event {
     /// An entry is stored under a key, with tags.
