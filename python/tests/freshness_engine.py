@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from freshness_model import Model, Rules
+
 from retainit import _native, retain
 from retainit.errors import LoadTimeoutError
 

@@ -24,12 +24,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from freshness_engine import Imagined, Tasks, Threads
+from freshness_model import TRANSITIONS, Ambiguous, Caller, Flight, Model, Rules
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import retainit
-from freshness_engine import Imagined, Tasks, Threads
-from freshness_model import TRANSITIONS, Ambiguous, Caller, Flight, Model, Rules
 from retainit import MISSING, DiskConfig, MemoryConfig
 
 LONG = int(os.environ.get("RETAINIT_MODEL_SEQUENCES", "0"))

@@ -13,9 +13,9 @@ import time
 from typing import Any
 
 import pytest
+from crowds import Counted, join, named, waiting, waits_for
 
 import retainit
-from crowds import Counted, join, named, waiting, waits_for
 from retainit import DiskConfig
 
 #: Steps of a loop within which a call of these tests is over.

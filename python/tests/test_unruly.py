@@ -9,9 +9,9 @@ import time
 from typing import Any
 
 import pytest
+from crowds import join, named, waiting, waits_for
 
 import retainit
-from crowds import join, named, waiting, waits_for
 from retainit import MISSING, DiskConfig
 from retainit.errors import LoadTimeoutError
 
