@@ -76,8 +76,10 @@ struct Source {
     seen: i64,
 }
 
+type Table = HashMap<Box<[u8]>, Weak<Tag>>;
+
 /// The tags that something carries, by key. What nobody carries any more is not here.
-static TABLE: LazyLock<Mutex<HashMap<Box<[u8]>, Weak<Tag>>>> = LazyLock::new(Default::default);
+static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(Default::default);
 
 impl Tag {
     /// The tag of that name, made if nobody carries it.

@@ -140,8 +140,8 @@ impl<'a> Reading<'a> {
         carried: &[(Box<str>, TagToken)],
     ) -> Result<Option<Observed>> {
         // One from before the function said so is not invalidated with the others.
-        let lacks = |name: &Box<str>| carried.iter().all(|(carried, _)| carried != name);
-        if key.tags().iter().any(lacks) {
+        let lacks = |name: &str| carried.iter().all(|(carried, _)| **carried != *name);
+        if key.tags().iter().any(|name| lacks(name)) {
             return Ok(None);
         }
         if carried.is_empty() {

@@ -98,8 +98,8 @@ class Invalidation:
         r"""Removes the entries whose key, which a ``key_builder`` gave, matches a glob: how many there were.
 
         ``*`` is any text, ``?`` one byte, ``[a-z]`` and ``[!a-z]`` one byte of a set, and ``\`` takes what
-        follows as it is. In backends outside the process, entries of functions that this process does not know
-        count too; the memory of other processes is not reached.
+        follows as it is. In backends outside the process, entries of functions that this process does not
+        know count too; the memory of other processes is not reached.
 
         ``namespace`` and errors are as for `invalidate`. Raises `ConfigurationError`, and does nothing, where
         a backend cannot list its entries.
