@@ -98,4 +98,3 @@ def _is_share(value: object) -> bool:
 
 def _of(name: str) -> str:
     return f"option `{name}` of `retain`"
-
