@@ -201,7 +201,8 @@ impl Function {
     /// Counts and logs a failure of the cache that concerns nobody's call.
     pub fn note(&self, error: &crate::Error) {
         self.counters.errors.fetch_add(1, Ordering::Relaxed);
-        if throttle::allows(&self.identity.name) {
+        // That its circuit is open was said when it opened.
+        if !error.is_refusal() && throttle::allows(&self.identity.name) {
             tracing::warn!(
                 function = self.identity.name,
                 operation = error.operation(),

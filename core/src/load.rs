@@ -168,11 +168,6 @@ impl<S: Send + Sync> Load<S> {
         self.flight.is_refreshing()
     }
 
-    /// Whether reading or storing may block.
-    pub fn may_block(&self) -> bool {
-        self.tiers.iter().any(Tier::may_block)
-    }
-
     /// Reads the tiers in order and fills those above the one that had an answer. A refresh is content with
     /// fresh values only. What can only be fallen back on is no answer.
     ///
@@ -204,6 +199,11 @@ impl<S: Send + Sync> Load<S> {
         } else {
             hit.found.state.is_answer()
         }
+    }
+
+    /// Whether reading or storing may block now. A backend that is not asked for a while does not.
+    pub fn may_block(&self) -> bool {
+        self.tiers.iter().any(|tier| tier.may_block() && !tier.instance().refuses())
     }
 
     /// What the caller gets of what was read. What can only be fallen back on is the answer where the function

@@ -40,9 +40,6 @@ pub struct Load {
     fallback: Mutex<Option<Arc<Shared>>>,
     /// What the caller is answered with where that was found.
     found: Found,
-    /// Whether reading or storing may block.
-    #[pyo3(get)]
-    may_block: bool,
     /// Whether callers wait no longer than the function's rules allow.
     #[pyo3(get)]
     limits_waits: bool,
@@ -110,6 +107,13 @@ impl Load {
 
 #[pymethods]
 impl Load {
+    /// Whether reading or storing may block now.
+    #[getter]
+    fn may_block(&self) -> bool {
+        // In use meanwhile, it is in a thread that was told to block.
+        lock(&self.inner).as_ref().is_none_or(CoreLoad::may_block)
+    }
+
     /// Reads the tiers: `(value, tier)` where that answers the caller, with the tier from which on a refresh is
     /// wanted, or `None`. Else `None`: the function is to run.
     fn read(&self, py: Python<'_>) -> PyResult<Option<(Py<PyAny>, Option<usize>)>> {
@@ -184,7 +188,7 @@ impl Load {
         *lock(&self.kept) = Some((value, life));
         // One that is not kept may have to replace one that was.
         let met = self.with(py, |load, _, _| load.has_met())?;
-        Ok(self.may_block && (life != Life::Unkept || met))
+        Ok(self.may_block() && (life != Life::Unkept || met))
     }
 
     /// The same for what the function raised.
@@ -306,7 +310,6 @@ fn led(function: &Bound<'_, PyAny>, key: &Key, load: CoreLoad<Shared>) -> Load {
         function: function.clone().unbind(),
         keep: key.keep.as_ref().map(|keep| keep.clone_ref(function.py())),
         flight: load.flight().clone(),
-        may_block: load.may_block(),
         limits_waits: load.function().policy().rules.limit_waits(),
         has_tags: load.function().policy().has_tags(),
         inner: Mutex::new(Some(load)),
