@@ -354,3 +354,19 @@ async def locks_are_awaited() -> None:
     assert_type(await lock.aacquire(timeout=None), int)
     await lock.arelease()
     lock.arelease()  # type: ignore[unused-coroutine]
+
+
+@retain(tags=["user:{user}", lambda result, user: [f"city:{result}"]])
+def tagged(user: int) -> str:
+    return "Oslo"
+
+
+async def invalidations() -> None:
+    assert_type(tagged(1), str)
+    assert_type(retainit.invalidate_tag("user:1"), bool)
+    assert_type(retainit.invalidate_tags(["user:1"]), int)
+    assert_type(Cache("memory").invalidate_pattern("user:*", namespace="app"), int)
+    assert_type(await retainit.ainvalidate("user:1"), bool)
+    retainit.on_domain_event({"user.updated": ["user:{id}*", retainit.tag("user:{id}")]})
+    assert_type(await retainit.aemit("user.updated", id=1), int)
+    retainit.invalidate_tag(["user:1"])  # type: ignore[arg-type]
