@@ -51,6 +51,11 @@ pub(crate) fn prepare<'a, L: Language>(
     let spread = random::spread(function.policy().jitter);
     let (rules, run, now) = (&function.policy().rules, function.run_time(), clock::monotonic());
     for tier in tiers {
+        if let Some(refusal) = tier.instance().refusal() {
+            // Nothing is made for a backend that is not asked.
+            function.failed(refusal)?;
+            continue;
+        }
         let Some(key) = tier.key(key) else { continue };
         let moments = match keep {
             Keep::New(Life::Unkept) => continue,
@@ -66,11 +71,6 @@ pub(crate) fn prepare<'a, L: Language>(
         if tier.keeps_objects() {
             let stamp = Stamp { moments, tags: tags.tags().clone() };
             writes.push(Write { tier, key, value: language.hold(object, &stamp), ttl });
-            continue;
-        }
-        if let Some(refusal) = tier.instance().refusal() {
-            // Nothing is made for a backend that is not asked.
-            function.failed(refusal)?;
             continue;
         }
         // Nobody could ever invalidate it by a tag whose token is not known.

@@ -62,6 +62,8 @@ impl Turn {
                     && !tier.instance().has(capability::PRIVATE)
             }),
         };
+        // One that is not asked gives no leases either.
+        let wanted = wanted && !tiers.iter().any(|tier| tier.instance().refuses());
         let wait = wanted.then(|| Wait::of_load(tiers, key, deadline, wake)).flatten()?;
         Some(Turn { wait, held: held.clone(), function: function.clone() })
     }
