@@ -25,13 +25,21 @@ pub use flight::Flight;
 /// A value that was found, which has been counted.
 type Found = Arc<Mutex<Option<Py<PyAny>>>>;
 
+/// The engine's load.
+struct Inner {
+    /// `None` while a step is taken, which may be in another thread.
+    load: Option<CoreLoad<Shared>>,
+    /// Whether no further step is to be taken.
+    ended: bool,
+}
+
 /// A load that the holder leads. Letting it go frees those who wait.
 #[pyclass(module = "retainit._native", frozen)]
 pub struct Load {
     function: Py<PyAny>,
     keep: Option<Py<PyAny>>,
     flight: Arc<CoreFlight<Shared>>,
-    inner: Mutex<Option<CoreLoad<Shared>>>,
+    inner: Mutex<Inner>,
     /// What is kept, and for how long.
     kept: Mutex<Option<(Py<PyAny>, Life)>>,
     /// The tags of what is kept that it tells itself.
@@ -91,17 +99,28 @@ impl Load {
         );
         *objects.flight.borrow_mut() = Some(self.flight.clone());
         // Taken out meanwhile: reading may release the interpreter, and no lock of ours is held then.
-        let load = self.take().ok_or_else(|| PyRuntimeError::new_err("the load has ended"))?;
+        let load = lock(&self.inner).load.take();
+        let load = load.ok_or_else(|| PyRuntimeError::new_err("the load has ended"))?;
         let result = step(&load, &objects, py);
-        *lock(&self.inner) = Some(load);
+        let mut load = Some(load);
+        let mut inner = lock(&self.inner);
+        if !inner.ended {
+            inner.load = load.take();
+        }
+        drop(inner);
+        // Whoever led it has gone meanwhile: those who wait are freed here.
+        drop(load);
         // SAFETY: attached, no lock held.
         unsafe { handle::drain() };
         objects.interrupted()?;
         Ok(result)
     }
 
+    /// Ends it: the load, unless it has ended, or a thread uses it, which frees those who wait then.
     fn take(&self) -> Option<CoreLoad<Shared>> {
-        lock(&self.inner).take()
+        let mut inner = lock(&self.inner);
+        inner.ended = true;
+        inner.load.take()
     }
 }
 
@@ -111,7 +130,7 @@ impl Load {
     #[getter]
     fn may_block(&self) -> bool {
         // In use meanwhile, it is in a thread that was told to block.
-        lock(&self.inner).as_ref().is_none_or(CoreLoad::may_block)
+        lock(&self.inner).load.as_ref().is_none_or(CoreLoad::may_block)
     }
 
     /// Reads the tiers: `(value, tier)` where that answers the caller, with the tier from which on a refresh is
@@ -312,7 +331,7 @@ fn led(function: &Bound<'_, PyAny>, key: &Key, load: CoreLoad<Shared>) -> Load {
         flight: load.flight().clone(),
         limits_waits: load.function().policy().rules.limit_waits(),
         has_tags: load.function().policy().has_tags(),
-        inner: Mutex::new(Some(load)),
+        inner: Mutex::new(Inner { load: Some(load), ended: false }),
         kept: Mutex::default(),
         named: Mutex::default(),
         fallback: Mutex::default(),

@@ -235,10 +235,6 @@ def test_a_load_whose_task_is_cancelled_at_any_step_leaves_one_successor(
     tiers: list[str], limits: dict[str, Any]
 ) -> None:
     """Also while it reads and stores: the load's own task is what somebody cancels who ends a loop."""
-    if tiers != ["memory"]:
-        # Without running it: it waits for ever.
-        pytest.xfail("a load that a worker thread has in hand is not ended with its task")
-
     async def main() -> None:
         counted = Counted()
 
