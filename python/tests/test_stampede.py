@@ -235,6 +235,7 @@ def test_a_load_whose_task_is_cancelled_at_any_step_leaves_one_successor(
     tiers: list[str], limits: dict[str, Any]
 ) -> None:
     """Also while it reads and stores: the load's own task is what somebody cancels who ends a loop."""
+
     async def main() -> None:
         counted = Counted()
 
