@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::nearest::{hint, listed};
 
 /// What a duration is said to be in error messages.
-pub const DURATION: &str = "a duration above zero, such as `60`, `90s`, `2h30m` or `7d`";
+pub const DURATION: &str = "a duration above zero and below 292 years, such as `60`, `90s`, `2h30m` or `7d`";
 /// What a size is said to be in error messages.
 pub const SIZE: &str = "a size above zero, such as `1048576`, `512MiB` or `10MB`";
 

@@ -38,3 +38,36 @@ def test_snippets_of_the_page_run(page: Path, tmp_path: Path) -> None:
         [sys.executable, "-W", "error", "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "files"),
+    [
+        (
+            "guide/failures.md",
+            "## What a backend may do",
+            [
+                "tests/tests/failures.rs",
+                "tests/tests/missed.rs",
+                "tests/tests/faults.rs",
+                "python/tests/test_failures.py",
+            ],
+        ),
+        (
+            "freshness.md",
+            "## Faults",
+            [
+                "core/src/freshness.rs",
+                "python/tests/test_freshness.py",
+                "python/tests/test_stampede.py",
+                "python/tests/test_unruly.py",
+            ],
+        ),
+    ],
+)
+def test_the_fault_tables_name_tests_that_exist(page: str, heading: str, files: list[str]) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+_\w+_\w+_\w+)`", text[text.index(heading) :])
+    sources = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
+    assert len(named) > 10
+    assert [name for name in named if f"{name}(" not in sources] == []

@@ -7,7 +7,6 @@ Each program runs in an interpreter of its own, with a plugin whose backends fol
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -479,18 +478,3 @@ def test_what_blocks_is_not_slower_for_a_breaker_and_has_no_timeout_unless_it_is
     health = retainit.get_backend("plain").health()["plain"]
     assert (health["read_timeout"], health["write_timeout"], health["state"]) == (None, None, "closed")
     assert _native.Backend.health.__doc__
-
-
-def test_the_fault_table_names_tests_that_exist() -> None:
-    page = (ROOT / "docs" / "guide" / "failures.md").read_text(encoding="utf-8")
-    table = page[page.index("## What a backend may do") :]
-    named = re.findall(r"`(\w+_\w+_\w+)`", table)
-    files = [
-        "tests/tests/failures.rs",
-        "tests/tests/missed.rs",
-        "tests/tests/faults.rs",
-        "python/tests/test_failures.py",
-    ]
-    sources = "".join((ROOT / file).read_text(encoding="utf-8") for file in files)
-    assert len(named) > 12
-    assert [name for name in named if not re.search(rf"(fn|def) {name}\(", sources)] == []

@@ -387,6 +387,7 @@ def test_every_hit_raises_an_exception_of_its_own() -> None:
         ({"stale_ttl": 0}, "`stale_ttl`"),
         ({"stale_if_error": float("nan")}, "`stale_if_error`"),
         ({"hard_timeout": float("inf")}, "`hard_timeout`"),
+        ({"hard_timeout": 1e10}, "below 292 years"),
         ({"soft_timeout": "soon", "stale_if_error": 5}, "`soft_timeout`"),
         ({"soft_timeout": 2, "hard_timeout": 1, "stale_if_error": 5}, "less than the `hard_timeout`"),
         ({"soft_timeout": 1}, "expected `stale_if_error` beside it"),

@@ -217,8 +217,8 @@ mod tests {
         );
         assert_eq!(
             run(json!({"patience": "hunter2"})).unwrap_err(),
-            "option `patience` for backend `b` (retainit.yaml:8): expected a duration above zero, such as `60`, `90s`, \
-             `2h30m` or `7d`, found the text `${WAIT}`"
+            "option `patience` for backend `b` (retainit.yaml:8): expected a duration above zero and below 292 years, \
+             such as `60`, `90s`, `2h30m` or `7d`, found the text `${WAIT}`"
         );
     }
 

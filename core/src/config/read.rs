@@ -276,13 +276,13 @@ retainit:
             ),
             (
                 "retainit:\n  backends:\n    a:\n      type: memory\n      ttl: soon\n",
-                "option `ttl` for backend `a` (/etc/app/retainit.yaml:5): expected a duration above zero, such as `60`, \
-                 `90s`, `2h30m` or `7d`, found `soon`",
+                "option `ttl` for backend `a` (/etc/app/retainit.yaml:5): expected a duration above zero and below 292 years, \
+                 such as `60`, `90s`, `2h30m` or `7d`, found `soon`",
             ),
             (
                 "retainit:\n  backends:\n    a: {type: memory, ttl: '${SECRET}'}\n",
-                "option `ttl` for backend `a` (/etc/app/retainit.yaml:3): expected a duration above zero, such as `60`, \
-                 `90s`, `2h30m` or `7d`, found the text `${SECRET}`",
+                "option `ttl` for backend `a` (/etc/app/retainit.yaml:3): expected a duration above zero and below 292 years, \
+                 such as `60`, `90s`, `2h30m` or `7d`, found the text `${SECRET}`",
             ),
             (
                 "retainit:\n  backends:\n    a: {type: memory, ttl: ${SECRET}}\n",
@@ -291,8 +291,8 @@ retainit:
             ),
             (
                 "retainit:\n  backends:\n    a: {type: memory, ttl: -1}\n",
-                "option `ttl` for backend `a` (/etc/app/retainit.yaml:3): expected a duration above zero, such as `60`, \
-                 `90s`, `2h30m` or `7d`, found the number `-1`",
+                "option `ttl` for backend `a` (/etc/app/retainit.yaml:3): expected a duration above zero and below 292 years, \
+                 such as `60`, `90s`, `2h30m` or `7d`, found the number `-1`",
             ),
             (
                 "retainit:\n  backends:\n    a: {max_size: 1}\n",
