@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use retainit_core::abi::ABI_MINOR;
 use retainit_core::loader::{Kind, Registry};
 use retainit_tests::{c_plugin, Scratch};
 
@@ -189,7 +190,9 @@ fn of_another_major_version() {
     let (_scratch, path) = plugin(&["ABI=\"[2, 0]\"", "MAJOR=2"]);
     assert_eq!(
         refused_unseen(&path),
-        because("built for ABI `2.0`, expected `1.*` (this host has `1.0`); hint: it needs a newer retainit")
+        because(&format!(
+            "built for ABI `2.0`, expected `1.*` (this host has `1.{ABI_MINOR}`); hint: it needs a newer retainit"
+        ))
     );
     let (_scratch, path) = plugin(&["ABI=\"[0, 7]\"", "MAJOR=0"]);
     assert!(refused_unseen(&path).ends_with("hint: it needs a newer build of the plugin"));

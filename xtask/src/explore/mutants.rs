@@ -50,8 +50,8 @@ pub const MUTANTS: [Mutant; 21] = [
         name: "a subscriber comes between the look and the entry",
         file: FLIGHT,
         right: "        if state.landing.is_none() {
-            state.subscribers.push(landed);
-            return;
+            state.subscribers.push((number, landed));
+            return number;
         }
         drop(state);
 ",
@@ -59,8 +59,8 @@ pub const MUTANTS: [Mutant; 21] = [
         drop(state);
         if waits {
             state = self.state.lock();
-            state.subscribers.push(landed);
-            return;
+            state.subscribers.push((number, landed));
+            return number;
         }
 ",
     },
