@@ -259,11 +259,6 @@ impl<S: Send + Sync> Load<S> {
         self.running.store(clock::monotonic(), Ordering::Relaxed);
     }
 
-    /// Whether the function has begun to run.
-    pub fn is_running(&self) -> bool {
-        self.running.load(Ordering::Relaxed) != 0
-    }
-
     /// Stores a result in every tier, unless it was invalidated meanwhile, or comes too late.
     ///
     /// # Errors

@@ -46,7 +46,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// The wait of a load until `deadline` on the monotonic clock; `None` where it needs no turn. `wake` is called when this process gives the lease back.
+    /// The wait of a load until `deadline` on the monotonic clock; `None` where it needs no turn. `wake` is called
+    /// when this process gives the lease back.
     pub(crate) fn of(
         function: &Arc<Function>,
         tiers: &[Tier],

@@ -15,7 +15,7 @@ import functools
 import math
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 from retainit import _native
@@ -72,7 +72,7 @@ async def answer(
                 import trio
 
                 context = contextvars.copy_context()
-                trio.lowlevel.spawn_system_task(_alone, call, step, read, context=context)
+                trio.lowlevel.spawn_system_task(_alone, _load(call, step, read), context=context)
             del step, task
         else:
             flight = step
@@ -109,7 +109,8 @@ def refresh(
     elif _on_trio():
         import trio
 
-        trio.lowlevel.spawn_system_task(_refresh, call, load, context=contextvars.copy_context())
+        context = contextvars.copy_context()
+        trio.lowlevel.spawn_system_task(_alone, _refresh(call, load), context=context)
 
 
 async def _refresh(call: _Call, load: _native.Load) -> None:
@@ -215,10 +216,17 @@ def _start(call: _Call, load: _native.Load, read: bool) -> asyncio.Task[Any] | N
     return task
 
 
-async def _alone(call: _Call, load: _native.Load, read: bool) -> None:
-    """A load in a task of trio's system, whose outcome is the flight's."""
-    with contextlib.suppress(Exception):
-        await _load(call, load, read)
+async def _alone(load: Coroutine[Any, Any, Any]) -> None:
+    """A load in a task of trio's system, which nothing may leave: its outcome is the flight's."""
+    import trio
+
+    try:
+        await load
+    except trio.Cancelled:
+        raise
+    except BaseException:
+        # Whoever waits for the load of their own gets it from the flight.
+        return
 
 
 async def _shielded(flight: int, task: asyncio.Task[T]) -> T:

@@ -278,6 +278,30 @@ def test_what_ends_a_run_of_a_coroutine_reaches_its_caller_once() -> None:
     assert len(runs) == 1
 
 
+def test_what_ends_a_run_on_trio_reaches_its_caller_and_nobody_else(clock: Any) -> None:
+    trio = pytest.importorskip("trio")
+    pytest.importorskip("trio.testing")
+    runs: list[int] = []
+
+    @retain(ttl=10, stale_ttl=10, hard_timeout=60)
+    async def coroutine() -> int:
+        runs.append(1)
+        if len(runs) != 2:
+            raise Killed
+        return 2
+
+    async def main() -> None:
+        with pytest.raises(Killed):
+            await coroutine()
+        assert await coroutine() == 2
+        clock.advance(10)
+        assert await coroutine() == 2, "and a refresh in the background is killed"
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(runs) == 3
+
+    trio.run(main)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_hit_is_counted_once_with_timeouts(make: Make, backend: str, clock: Any) -> None:
     asynchronous = make(backend=MemoryConfig()).loop is not None
